@@ -1,0 +1,47 @@
+"""miniagents: multi-agent programs in asyncio, in which everything is an agent and every value is a replayable stream.
+
+    from miniagents import InteractionContext, MiniAgents, miniagent
+
+    @miniagent
+    async def my_agent(ctx: InteractionContext) -> None:
+        async for message_promise in ctx.message_promises:
+            ctx.reply(f"You said: {await message_promise}")
+
+    async def main() -> None:
+        async for message_promise in my_agent.inquire(["Hello", "World"]):
+            print(await message_promise)
+
+    MiniAgents().run(main())
+"""
+
+from miniagents.errors import DeadlockError, MiniAgentsError, PromiseCancelledError
+from miniagents.interaction import AgentCall, InteractionContext
+from miniagents.message_sequence import MessageSequence, MessageSequencePromise
+from miniagents.messages import Message, MessagePromise, MessageTokenAppender
+from miniagents.miniagent_typing import MessageType
+from miniagents.miniagents import CallInterceptor, InterceptedCall, MiniAgent, MiniAgents, miniagent
+from miniagents.promising.ext.frozen import Frozen, cached_privately
+
+__version__ = "0.2.0"
+
+__all__ = [
+    "AgentCall",
+    "CallInterceptor",
+    "DeadlockError",
+    "Frozen",
+    "InteractionContext",
+    "InterceptedCall",
+    "Message",
+    "MessagePromise",
+    "MessageSequence",
+    "MessageSequencePromise",
+    "MessageTokenAppender",
+    "MessageType",
+    "MiniAgent",
+    "MiniAgents",
+    "MiniAgentsError",
+    "PromiseCancelledError",
+    "__version__",
+    "cached_privately",
+    "miniagent",
+]

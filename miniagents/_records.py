@@ -1,0 +1,161 @@
+"""Records of what happened, made only where somebody listens: `on_persist_message`.
+
+The record of a call causes no work. It waits, without asking for anything, until the call's messages are there; what is
+not there when the context ends is recorded as unread.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from miniagents._reordering import flat_parts
+from miniagents.message_sequence import MessageSequencePromise, error_text
+from miniagents.messages import Message, MessagePromise
+from miniagents.miniagent_typing import PersistMessageHandler
+from miniagents.promising._buffer import Buffer
+from miniagents.promising._failure import Failure
+from miniagents.promising.ext.frozen import Frozen
+
+if TYPE_CHECKING:
+    from miniagents.miniagents import MiniAgent, MiniAgents
+
+
+class AgentCallNode(Message):
+    """The record of an agent call."""
+
+    messages: tuple[Message, ...]
+    """What the agent was called with."""
+    agent: Frozen
+    """The agent."""
+    settings: Frozen
+    """The settings of this call, those of the agent included."""
+
+
+class AgentReplyNode(Message):
+    """The record of an agent's replies."""
+
+    agent_call: AgentCallNode
+    """The call that they answer."""
+    replies: tuple[Message, ...]
+    """What the agent replied. A message that nobody read, so that it was never made, is there with `is_unread=True`."""
+    error: str | None = None
+    """The error that the replies end with, or the first one among them."""
+
+
+class MessagePersister:
+    """Offers every resolved message object to the handlers, once, and what is inside it before it."""
+
+    def __init__(self, mini_agents: "MiniAgents") -> None:
+        self.handlers: list[PersistMessageHandler] = []
+        self._mini_agents = mini_agents
+        self._mark = f"persisted by {id(self)}"
+
+    def offer(self, message: Message) -> None:
+        """Hand `message` to the handlers in a background task, unless that has happened."""
+        if self.handlers and self._mini_agents.is_active and not self._is_taken(message):
+            self._mini_agents.start_asap(self._persist(message))
+
+    def _is_taken(self, message: Message) -> bool:
+        return bool(message.cached(self._mark, _NotYet).task)
+
+    async def _persist(self, message: Message) -> None:
+        for part in (*message.sub_messages(), message):
+            state = part.cached(self._mark, _NotYet)
+            if state.task is None:
+                state.task = asyncio.current_task()
+                if not await self._handle(part):
+                    # Offered again the next time that it is resolved.
+                    state.task = None
+                else:
+                    state.task = True
+                    state.wake()
+            elif state.task is not True and state.task is not asyncio.current_task():
+                await state.until_done()
+
+    async def _handle(self, message: Message) -> bool:
+        is_good = True
+        for handler in self.handlers:
+            try:
+                await handler(self._mini_agents, message)
+            except Exception as error:  # noqa: BLE001 - one handler's failure is reported and harms nobody else
+                is_good = False
+                self._mini_agents.report_handler_error(error, f"A handler of `on_persist_message` failed for {message.hash_key}")
+        return is_good
+
+
+class _NotYet:
+    """Whether a message object was handed to the handlers: `None`, the task that is doing it, or `True`."""
+
+    __slots__ = ("_waiters", "task")
+
+    def __init__(self) -> None:
+        self.task: Any = None
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def wake(self) -> None:
+        """Tell those who wait that it is done, or will not be."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def until_done(self) -> None:
+        """Wait until another task has handed it over."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+
+class CallRecorder:
+    """Makes the records of calls."""
+
+    def __init__(self, persister: MessagePersister) -> None:
+        self._persister = persister
+        self._unfinished: dict[int, Callable[[], None]] = {}
+        self._count = 0
+
+    def watch(
+        self, agent: "MiniAgent", settings: Frozen, requests: MessageSequencePromise, replies: MessageSequencePromise
+    ) -> None:
+        """Record this call as soon as its input is there, and its replies as soon as they are."""
+        self._count += 1
+        number = self._count
+        call_nodes: list[AgentCallNode] = []
+
+        def record_call() -> None:
+            if not call_nodes:
+                metadata = agent.interaction_metadata.as_kwargs() if agent.interaction_metadata else {}
+                messages, _ = _messages_so_far(requests)
+                call_nodes.append(AgentCallNode(messages=messages, agent=agent, settings=settings, **metadata))
+                self._persister.offer(call_nodes[0])
+
+        def record_replies() -> None:
+            if self._unfinished.pop(number, None) is not None:
+                record_call()
+                messages, error = _messages_so_far(replies)
+                self._persister.offer(AgentReplyNode(agent_call=call_nodes[0], replies=messages, error=error))
+
+        self._unfinished[number] = record_replies
+        requests.when_done(record_call)
+        replies.when_done(record_replies)
+
+    def record_the_rest(self) -> None:
+        """Record the calls whose messages are not all there, as they are."""
+        for record in list(self._unfinished.values()):
+            record()
+
+
+def _messages_so_far(sequence: MessageSequencePromise) -> tuple[tuple[Message, ...], str | None]:
+    messages: list[Message] = []
+    error: str | None = None
+    for part in flat_parts(sequence.buffer()):
+        outcome = part.outcome_if_done() if isinstance(part, MessagePromise) else part
+        if isinstance(outcome, Message):
+            messages.append(outcome)
+        elif isinstance(outcome, Failure):
+            error = error or error_text(outcome.error)
+        elif isinstance(part, Buffer):
+            break
+        else:
+            messages.append(Message(is_unread=True, **part.preliminary_metadata.as_kwargs()))
+    return tuple(messages), error

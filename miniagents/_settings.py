@@ -1,0 +1,190 @@
+"""What an agent's function or class takes, and in which form its settings reach it."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from miniagents.errors import NotAnAgentError, UnknownSettingError
+from miniagents.promising.ext.frozen import freeze, is_leaf_class
+
+RESERVED_NAMES = ("messages", "start_asap", "errors_to_messages")
+
+
+class AgentSignature:
+    """The parameters of an agent's function, or of its class, apart from the context."""
+
+    def __init__(self, func_or_class: Callable[..., Any], name: str) -> None:
+        self.is_class = inspect.isclass(func_or_class)
+        _check_kind(func_or_class, name)
+        parameters = _parameters(func_or_class, is_class=self.is_class)
+        taken = [reserved for reserved in RESERVED_NAMES if reserved in parameters]
+        if taken:
+            raise NotAnAgentError(
+                f"The agent `{name}` declares a parameter `{taken[0]}`, which `inquire()` takes for itself "
+                f"({', '.join(f'`{reserved}`' for reserved in RESERVED_NAMES)} are reserved). Give it another name."
+            )
+        kinds = {parameter.kind for parameter in parameters.values()}
+        self.takes_anything = inspect.Parameter.VAR_KEYWORD in kinds
+        named = {
+            key: parameter
+            for key, parameter in parameters.items()
+            if parameter.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        }
+        self.names = frozenset(named)
+        self.required = frozenset(key for key, found in named.items() if found.default is inspect.Parameter.empty)
+        hints = _hints(func_or_class, is_class=self.is_class)
+        self.unfrozen = frozenset(key for key in self.names if not _is_freezable(hints.get(key, Any)))
+
+    def check_names(self, alias: str, names: Iterable[str]) -> None:
+        """Refuse settings that the agent does not take.
+
+        Raises:
+            UnknownSettingError: it has no such parameter.
+        """
+        if self.takes_anything:
+            return
+        for name in names:
+            if name not in self.names:
+                takes = ", ".join(f"`{known}`" for known in sorted(self.names)) or "no settings"
+                raise UnknownSettingError(f"The agent `{alias}` does not take `{name}`. It takes {takes}.")
+
+    def check_complete(self, alias: str, names: Iterable[str]) -> None:
+        """Refuse a call that lacks a setting without a default.
+
+        Raises:
+            UnknownSettingError: something is missing.
+        """
+        missing = self.required.difference(names)
+        if missing:
+            listed = ", ".join(f"`{name}`" for name in sorted(missing))
+            raise UnknownSettingError(
+                f"The agent `{alias}` needs {listed}. Pass it to `inquire(...)`, or fix it with "
+                f"`fork({', '.join(f'{name}=...' for name in sorted(missing))})`."
+            )
+
+    def prepare(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the settings as the agent gets them: frozen, but for those whose declared type says otherwise.
+
+        Raises:
+            ValueError: one cannot be frozen; it is named.
+        """
+        return {name: self._prepared(name, value) for name, value in settings.items()}
+
+    def _prepared(self, name: str, value: Any) -> Any:
+        if name in self.unfrozen or isinstance(value, SecretStr | SecretBytes):
+            return value
+        try:
+            return freeze(value, name)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} To pass it as it is, declare its type in the agent's signature (it is then recorded by name "
+                f"only), or hand it over in `fork(mutable_state={{{name!r}: ...}})`."
+            ) from None
+
+
+def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings in the form in which they are recorded: what is not frozen by its name, secrets not at all."""
+    record: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, SecretStr | SecretBytes):
+            continue
+        try:
+            record[name] = freeze(value, name)
+        except ValueError:
+            record[name] = qualified_name(value)
+    return record
+
+
+def qualified_name(value: object) -> str:
+    """Give the name by which a function, a class or an object is recorded: `module.Class` of what it is."""
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', type(value).__name__)}"
+
+
+def _check_kind(func_or_class: Callable[..., Any], name: str) -> None:
+    if inspect.isclass(func_or_class):
+        if not inspect.iscoroutinefunction(getattr(func_or_class, "__call__", None)):  # noqa: B004 - the method itself
+            raise NotAnAgentError(
+                f"The class `{name}` cannot be an agent without an async `__call__`. Add "
+                "`async def __call__(self) -> None: ...`; its constructor gets `ctx` and the settings."
+            )
+    elif inspect.isasyncgenfunction(func_or_class):
+        raise NotAnAgentError(
+            f"`{name}` is an async generator; an agent replies with `ctx.reply(...)` instead of `yield`. Write "
+            f"`async def {name}(ctx: InteractionContext) -> None: ...` without `yield`."
+        )
+    elif not inspect.iscoroutinefunction(func_or_class):
+        raise NotAnAgentError(
+            f"{func_or_class!r} cannot be an agent: `@miniagent` takes an async function or a class with an async "
+            f"`__call__`. Write `async def {name}(ctx: InteractionContext) -> None: ...`."
+        )
+
+
+def _parameters(func_or_class: Callable[..., Any], *, is_class: bool) -> dict[str, inspect.Parameter]:
+    try:
+        parameters = dict(inspect.signature(func_or_class).parameters)
+    except (TypeError, ValueError):
+        # A class whose signature Python cannot tell: its constructor will say what is wrong.
+        return {"settings": inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD)}
+    if is_class:
+        parameters.pop("ctx", None)
+        return parameters
+    first = next(iter(parameters.values()), None)
+    positional = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+    if first is None or first.kind not in positional:
+        name = getattr(func_or_class, "__name__", "agent")
+        raise NotAnAgentError(
+            f"The agent `{name}` has no parameter for its context. Write "
+            f"`async def {name}(ctx: InteractionContext, ...) -> None: ...`."
+        )
+    if first.kind is not inspect.Parameter.VAR_POSITIONAL:
+        del parameters[first.name]
+    return parameters
+
+
+def _hints(func_or_class: Callable[..., Any], *, is_class: bool) -> dict[str, Any]:
+    if is_class and isinstance(func_or_class, type) and issubclass(func_or_class, BaseModel):
+        return {name: field.annotation for name, field in func_or_class.model_fields.items()}
+    sources: list[Any] = [func_or_class]
+    if is_class and isinstance(func_or_class, type) and "__init__" in vars(func_or_class):
+        sources.append(vars(func_or_class)["__init__"])
+    hints: dict[str, Any] = {}
+    for source in sources:
+        try:
+            hints.update(typing.get_type_hints(source))
+        except Exception:  # noqa: BLE001 - a name that cannot be resolved here says nothing about the value
+            hints.update({name: object for name in getattr(source, "__annotations__", {})})
+    return hints
+
+
+def _is_freezable(hint: Any) -> bool:
+    """Whether a declared type asks for nothing but values that can be frozen."""
+    if hint is Any or hint is None or hint is type(None) or isinstance(hint, str | typing.TypeVar):
+        return True
+    origin = get_origin(hint)
+    if origin is typing.Literal:
+        return True
+    if origin in (Union, types.UnionType, typing.Annotated):
+        arguments = get_args(hint)[:1] if origin is typing.Annotated else get_args(hint)
+        return all(_is_freezable(argument) for argument in arguments)
+    if origin is not None:
+        return _is_container(origin) and all(
+            argument is Ellipsis or _is_freezable(argument) for argument in get_args(hint)
+        )
+    return isinstance(hint, type) and (
+        hint is object or _is_container(hint) or is_leaf_class(hint) or issubclass(hint, BaseModel)
+    )
+
+
+def _is_container(kind: Any) -> bool:
+    return isinstance(kind, type) and (
+        issubclass(kind, list | tuple | frozenset | Mapping) or kind.__module__ == "collections.abc"
+    ) and kind is not typing.get_origin(Callable[..., Any]) and not issubclass(kind, set)

@@ -1,0 +1,110 @@
+"""Every error that a user of miniagents can meet, as one tree.
+
+    MiniAgentsError (= PromisingError)     catch this to catch all of them
+    +-- everything in `miniagents.promising.errors`: deadlocks, cancelled promises, contexts, appenders
+    +-- NotAMessageError                   a value that cannot become a message
+    +-- NotAnAgentError                    what was decorated cannot be an agent
+    +-- UnknownSettingError                a setting that the agent, or the context, does not take
+    +-- CallFinishedError                  a message was sent on a call that is finished
+    +-- MissingExtraError                  an optional package is not installed
+    +-- everything in `miniagents.ext.llms.errors`: what goes wrong with models
+"""
+
+from miniagents.promising.errors import (
+    AppenderClosedError,
+    AppenderNotOpenError,
+    ContextAlreadyActiveError,
+    DeadlockError,
+    FunctionNotProvidedError,
+    LoopIsRunningError,
+    NoActiveContextError,
+    NoRunningLoopError,
+    PromiseCancelledError,
+    PromisingContextError,
+    PromisingError,
+    SyncWithError,
+    WrongActiveContextError,
+    WrongThreadError,
+)
+
+MiniAgentsError = PromisingError
+"""The root of every error of this package; one root under two names, as promises are usable without agents."""
+
+
+class NotAMessageError(MiniAgentsError, TypeError):
+    """A value that cannot become a message was sent, replied or given as input."""
+
+    def __init__(self, value: object) -> None:
+        kind = type(value).__name__
+        hint = ""
+        if hasattr(value, "close") and hasattr(value, "cr_frame"):
+            hint = " Did you forget to `await` it?"
+        elif hasattr(value, "add_done_callback"):
+            hint = " Await it and send its result."
+        elif isinstance(value, bytes | bytearray | memoryview):
+            hint = " Decode it: `value.decode()`."
+        elif isinstance(value, int | float | complex):
+            hint = f" Send it as text: `str({value!r})`."
+        super().__init__(
+            f"{_shortened(value)} is a `{kind}`, which cannot become a message.{hint} Allowed are `str`, `dict`, pydantic "
+            "models, `Message`, `MessagePromise`, `MessageSequencePromise`, exceptions, `None`, and (async) iterables of "
+            "these, nested as deep as you like."
+        )
+
+
+class NotAnAgentError(MiniAgentsError, TypeError):
+    """What was given to `@miniagent` can be no agent, or declares a name that has a meaning of its own."""
+
+
+class UnknownSettingError(MiniAgentsError, TypeError):
+    """A keyword argument that nothing takes."""
+
+
+class CallFinishedError(MiniAgentsError, RuntimeError):
+    """A message was sent on an agent call whose requests are finished."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(
+            f"This call of `{alias}` is finished: its agent may already have seen the end of its input. Send all messages "
+            "before `finish()` or `reply_sequence()`; to go on sending while you read, call "
+            "`reply_sequence(close_request_sequence=False)` and `finish()` later."
+        )
+
+
+class MissingExtraError(MiniAgentsError, ImportError):
+    """An optional package is needed and not installed."""
+
+    def __init__(self, *, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package `{package}`, which is not installed. Install it with "
+            f"`pip install {package}` or `pip install \"miniagents[{extra}]\"`."
+        )
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+__all__ = [
+    "AppenderClosedError",
+    "AppenderNotOpenError",
+    "CallFinishedError",
+    "ContextAlreadyActiveError",
+    "DeadlockError",
+    "FunctionNotProvidedError",
+    "LoopIsRunningError",
+    "MiniAgentsError",
+    "MissingExtraError",
+    "NoActiveContextError",
+    "NoRunningLoopError",
+    "NotAMessageError",
+    "NotAnAgentError",
+    "PromiseCancelledError",
+    "PromisingContextError",
+    "PromisingError",
+    "SyncWithError",
+    "UnknownSettingError",
+    "WrongActiveContextError",
+    "WrongThreadError",
+]

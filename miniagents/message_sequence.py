@@ -1,0 +1,475 @@
+"""`MessageSequencePromise`: message promises in a row, flat however they were handed over.
+
+A sequence holds segments: texts, messages, message promises, and links to other sequences. A link is not copied: a
+reader walks down to where the messages are and reads there, so that forwarding through fifty agents costs what
+forwarding through one costs.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+from miniagents._flattening import flat_pieces
+from miniagents._reordering import (
+    SequenceBuffer,
+    SequenceReader,
+    flat_parts,
+    is_complete,
+    is_nested,
+    keep_what_is_there,
+    materialize,
+    pending_parts,
+    put_in_front,
+)
+from miniagents.errors import NotAMessageError
+from miniagents.messages import Message, MessagePromise
+from miniagents.promising._buffer import ENDED, Buffer
+from miniagents.promising._failure import Failure
+from miniagents.promising._producer import Producer, current_producer
+from miniagents.promising._waiting import give_way
+from miniagents.promising.appender import StreamAppender
+from miniagents.promising.errors import PromiseCancelledError
+from miniagents.promising.promise_typing import PromiseStreamer
+from miniagents.promising.promising import PromisingContext, StreamedPromise
+from miniagents.promising.sentinels import NO_VALUE
+from miniagents.promising.streamed import BURST_PIECES, as_async_iterator
+
+
+class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]]):
+    """A promise of zero or more messages.
+
+    `async for message_promise in sequence` gives the promises of the messages, from the first, as soon as each is there
+    (its tokens may still be coming); `await sequence` waits for all and gives a tuple of `Message`. Any number of
+    readers, at any time. An error is raised at its place; a reader that asks for more gets what follows it.
+
+    `async with agent.inquire(...) as replies:` cancels what is unfinished when the block is left, however it is left.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of_buffer(cls, buffer: "SequenceBuffer") -> "MessageSequencePromise":
+        """Give a promise that reads `buffer` (for this package)."""
+        promise = cls.__new__(cls)
+        promise.waiters = None
+        promise._value = NO_VALUE
+        promise._buffer = buffer
+        promise._resolver_function = promise._streamer_function = None
+        promise._producer = promise._readers = promise._done_callbacks = None
+        context = promise._context = PromisingContext.find_current()
+        if context is not None:
+            context.promise_was_made(promise)
+        return promise
+
+    # -- what users call -----------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[MessagePromise]:
+        buffer = self._buffer
+        if not buffer.had_reader:
+            buffer.mark_read()
+        return SequenceReader(buffer)
+
+    async def __aenter__(self) -> "MessageSequencePromise":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.cancel("The `async with` block of these replies was left.")
+
+    def as_single_promise(
+        self,
+        delimiter: str = "\n\n",
+        strip_leading_newlines: bool = False,  # noqa: FBT001, FBT002 - the published signature
+        reference_original_messages: bool = True,  # noqa: FBT001, FBT002
+        start_asap: bool | None = False,  # noqa: FBT001, FBT002
+        message_class: type[Message] | None = None,
+        **preliminary_metadata: Any,
+    ) -> MessagePromise:
+        """Give one message that streams the tokens of all, with `delimiter` in between.
+
+        The messages themselves are kept in its field `original_messages` (unless `reference_original_messages` is
+        false). No messages make an empty text. `strip_leading_newlines` takes newlines from the beginning of each. It is
+        lazy unless `start_asap` says otherwise. An error in the sequence is raised at its place among the tokens.
+        """
+
+        async def join(metadata_so_far: dict[str, Any]) -> AsyncIterator[str]:
+            originals: list[Message] = []
+            is_first = True
+            async for promise in SequenceReader(self._buffer, raises=False):
+                if isinstance(promise, Failure):
+                    # From here on the joined message answers for it.
+                    raise promise.receive()
+                if not is_first and delimiter:
+                    yield delimiter
+                is_first = False
+                async for token in _tokens(promise, strip=strip_leading_newlines):
+                    yield token
+                originals.append(await promise)
+            if reference_original_messages:
+                metadata_so_far["original_messages"] = tuple(originals)
+
+        return (message_class or Message).promise(
+            message_token_streamer=join, start_asap=start_asap, **preliminary_metadata
+        )
+
+    def cancel(self, msg: str | None = None) -> bool:
+        """Stop the agent (or whatever else makes these messages); `True` unless all was finished already.
+
+        The promise is done at once: readers get the messages so far and then `PromiseCancelledError` (with `msg`). The
+        agent's task is cancelled at its next step and runs its `finally` blocks; the calls that it made are cancelled
+        with it, recursively, but for those that somebody outside is reading and those that were kicked off.
+        """
+        if self.done():
+            return False
+        keep_what_is_there(cast("SequenceBuffer", self._buffer))
+        return super().cancel(msg)
+
+    # -- for the package -----------------------------------------------------------------------------------------
+
+    def outcome_if_done(self) -> Any:
+        """Give the tuple of messages, the `Failure`, or `NO_VALUE`, without waiting."""
+        value = self._value
+        if value is NO_VALUE and self._buffer.end is not None:
+            value = self._collect()
+            if value is not NO_VALUE:
+                self._settle(value)
+        return value
+
+    def _collect(self) -> Any:
+        """Put the whole together if all of it is there."""
+        messages: list[Message] = []
+        for part in flat_parts(self._buffer):
+            if isinstance(part, Buffer):
+                return NO_VALUE
+            outcome = part.outcome_if_done() if isinstance(part, MessagePromise) else part
+            if isinstance(outcome, Failure) or outcome is NO_VALUE:
+                return outcome
+            messages.append(outcome)
+        return tuple(messages)
+
+    async def _outcome(self) -> Any:
+        messages: list[Message] = []
+        async for promise in SequenceReader(self._buffer, raises=False):
+            outcome = promise if isinstance(promise, Failure) else promise.outcome_if_done()
+            if outcome is NO_VALUE:
+                outcome = await promise.outcome()
+            if isinstance(outcome, Failure):
+                self._settle(outcome)
+                return outcome
+            messages.append(outcome)
+        if self._value is NO_VALUE:
+            self._settle(tuple(messages))
+        return self._value
+
+    def when_done(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when every message is there, at once if they are; never makes anything start."""
+        parts = pending_parts(self._buffer)
+
+        def step() -> None:
+            part = next(parts, None)
+            if part is None:
+                callback()
+            elif isinstance(part, Buffer):
+                part.when_ended(step)
+            else:
+                part.when_done(step)
+
+        step()
+
+
+async def _tokens(promise: MessagePromise, *, strip: bool) -> AsyncIterator[str]:
+    is_start = strip
+    async for token in promise:
+        kept = token.lstrip("\r\n") if is_start else token
+        if kept:
+            is_start = False
+            yield kept
+
+
+class MessageSequenceAppender(StreamAppender[Any]):
+    """Writes into a message sequence whatever can become messages; see `MessageType`."""
+
+    __slots__ = ()
+
+    def _make_buffer(self) -> Buffer[Any]:
+        return SequenceBuffer()
+
+    def _write(self, piece: Any) -> None:
+        append_messages(cast("SequenceBuffer", self._buffer), piece)
+
+
+class MessageSequence:
+    """A sequence of messages that is filled from outside, through `message_appender`, or by a streamer.
+
+    Everything that is appended is made flat, see `MessageType`. `sequence_promise` is what to read.
+
+    With `errors_to_messages` an error in the sequence arrives as a message with `is_error=True` whose text is the
+    error's; one inside a message's tokens as the tokens so far, a newline and the error's text.
+    """
+
+    message_appender: MessageSequenceAppender | None
+    """What to append to, to be opened first; `None` where an `incoming_streamer` fills the sequence."""
+    sequence_promise: MessageSequencePromise
+
+    def __init__(
+        self,
+        appender_capture_errors: bool | None = None,  # noqa: FBT001 - the published signature
+        start_asap: bool | None = None,  # noqa: FBT001
+        incoming_streamer: PromiseStreamer[Any] | None = None,
+        errors_to_messages: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        if incoming_streamer is None:
+            self.message_appender = MessageSequenceAppender(appender_capture_errors)
+            buffer = cast("SequenceBuffer", self.message_appender.unopened_stream())
+            promise = MessageSequencePromise.of_buffer(buffer)
+        else:
+            self.message_appender = None
+            promise = _streamed_sequence(incoming_streamer, start_asap)
+        self.sequence_promise = errors_as_messages(promise) if errors_to_messages else promise
+
+    @staticmethod
+    def turn_into_sequence_promise(messages: object) -> MessageSequencePromise:
+        """Give a sequence promise of `messages`, whatever kind of `MessageType` they are."""
+        if isinstance(messages, MessageSequencePromise):
+            return messages
+        return closed_sequence(messages)
+
+
+def closed_sequence(messages: object) -> MessageSequencePromise:
+    """Give a sequence of exactly `messages`, to which nothing can be added."""
+    buffer = SequenceBuffer()
+    if messages is not None:
+        append_messages(buffer, messages)
+    buffer.end = ENDED
+    return MessageSequencePromise.of_buffer(buffer)
+
+
+def append_messages(buffer: SequenceBuffer, messages: object, producer: Producer | None = None) -> None:
+    """Add `messages`, made flat, to a sequence; `producer` is who answers for errors among them.
+
+    Raises:
+        NotAMessageError: something in it cannot become a message; nothing is added then.
+    """
+    if buffer.end is not None:
+        return
+    pieces = flatten(messages, buffer, producer)
+    buffer.extend(pieces)
+    if (context := PromisingContext.find_current()) is not None and context.listens():
+        # Whoever listens hears of every promise, also of those that nobody reads.
+        for index in range(len(buffer.pieces) - len(pieces), len(buffer.pieces)):
+            materialize(buffer.pieces, index)
+
+
+def append_out_of_order(buffer: SequenceBuffer, messages: object, producer: Producer | None) -> None:
+    """Add `messages`, each as soon as it is there, ahead of what is in the sequence and not there yet.
+
+    Raises:
+        NotAMessageError: something in it cannot become a message; nothing is added then.
+    """
+    for piece in flatten(messages, SequenceBuffer(), producer):
+        if not is_nested(piece) or is_complete(piece.buffer()):
+            put_in_front(buffer, [piece])
+            continue
+        inserting = _OutOfOrderPart(PromisingContext.get_current(), SequenceBuffer(), is_lazy=False)
+        inserting.source = piece
+        inserting.into = buffer
+        if buffer.inserting is None:
+            buffer.inserting = set()
+        buffer.inserting.add(inserting)
+        inserting.launch()
+
+
+def flatten(messages: object, buffer: SequenceBuffer, producer: Producer | None = None) -> list[Any]:
+    """Give the pieces that `messages` stand for; an async iterable among them waits for what `buffer` has before it."""
+    context = PromisingContext.find_current()
+    parts: list[MessageSequencePromise] = []
+
+    def make_failure(error: BaseException) -> Failure:
+        return Failure(error) if context is None else context.failure(error, producer)
+
+    def make_async_part(iterable: Any) -> MessageSequencePromise:
+        before = [piece for piece in buffer.pieces if isinstance(piece, MessageSequencePromise)][-1:]
+        part = _streamed_sequence(lambda _: as_async_iterator(iterable), None, after=[*before, *parts])
+        parts.append(part)
+        return part
+
+    return flat_pieces(
+        messages,
+        is_sequence=lambda item: isinstance(item, MessageSequencePromise),
+        make_failure=make_failure,
+        make_async_part=make_async_part,
+    )
+
+
+def _streamed_sequence(
+    streamer: PromiseStreamer[Any],
+    start_asap: bool | None,
+    after: list[MessageSequencePromise] | None = None,
+) -> MessageSequencePromise:
+    context = PromisingContext.get_current()
+    eager = context.start_everything_asap_by_default if start_asap is None else start_asap
+    buffer = SequenceBuffer(context.read_ahead_by_default if eager else context.read_ahead_by_default or 0)
+    producer = AsyncPart(context, buffer, is_lazy=not eager)
+    producer.streamer = streamer
+    producer.after = after or []
+    buffer.producer = producer
+    promise = MessageSequencePromise.of_buffer(buffer)
+    if eager:
+        producer.launch()
+    return promise
+
+
+class AsyncPart(Producer):
+    """Moves what an async iterable gives into a sequence, when its turn has come."""
+
+    __slots__ = ("after", "streamer")
+
+    streamer: PromiseStreamer[Any]
+    after: list[MessageSequencePromise]
+
+    async def main(self) -> None:
+        current_producer.set(self)
+        buffer = cast("SequenceBuffer", self.target)
+        try:
+            for earlier in self.after:
+                await self._wait_for_all_parts(earlier)
+            self.after = []
+            await self._move(as_async_iterator(self.streamer(None)), buffer)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            buffer.close(self.context.failure(error, self))
+        else:
+            buffer.close()
+
+    async def _wait_for_all_parts(self, sequence: MessageSequencePromise) -> None:
+        # Waits without asking for anything: what nobody else wants must not be made because of this.
+        for part in pending_parts(sequence.buffer(), with_messages=False):
+            while part.end is None:
+                await self._wait_parked(part)
+
+    async def _wait_parked(self, part: Buffer[Any]) -> None:
+        task = self.task
+        assert task is not None
+        self.context.park(task, True)  # noqa: FBT003 - a state
+        try:
+            await part.add_end_waiter()
+        finally:
+            self.context.park(task, False)  # noqa: FBT003
+
+    async def _move(self, items: AsyncIterator[Any], buffer: SequenceBuffer) -> None:
+        count = 0
+        try:
+            if buffer.bound is not None:
+                await buffer.wait_for_room(self.context.park)
+            async for item in items:
+                if buffer.end is not None:
+                    raise PromiseCancelledError("Nobody wants the rest of these messages: they were cancelled.")
+                try:
+                    append_messages(buffer, item, self)
+                except NotAMessageError as error:
+                    buffer.append(self.context.failure(error, self))
+                count += 1
+                if count % BURST_PIECES == 0:
+                    await give_way()
+                if buffer.bound is not None:
+                    await buffer.wait_for_room(self.context.park)
+        except BaseException:
+            if hasattr(items, "aclose"):
+                await cast("Any", items).aclose()
+            raise
+
+    def describe(self) -> str:
+        return "messages of an async iterable"
+
+
+class _OutOfOrderPart(Producer):
+    """Puts the messages of one sequence into another as they come, ahead of what is not there yet."""
+
+    __slots__ = ("into", "source")
+
+    source: MessageSequencePromise
+    into: SequenceBuffer
+
+    async def main(self) -> None:
+        current_producer.set(self)
+        buffer = self.into
+        try:
+            async for promise in SequenceReader(self.source.buffer(), raises=False):
+                if isinstance(promise, Failure):
+                    # From here on the sequence that it is put into answers for it.
+                    promise = self.context.failure(promise.receive(), self)  # noqa: PLW2901
+                put_in_front(buffer, [promise])
+        finally:
+            cast("SequenceBuffer", self.target).close()
+            inserting = buffer.inserting
+            if inserting is not None:
+                inserting.discard(self)
+                if not inserting and buffer.close_later is not None:
+                    buffer.close(buffer.close_later if isinstance(buffer.close_later, Failure) else None)
+
+    def describe(self) -> str:
+        return "messages that are sent out of order"
+
+
+def errors_as_messages(sequence: MessageSequencePromise) -> MessageSequencePromise:
+    """Give a view of `sequence` in which errors are messages; whoever reads `sequence` itself gets the exceptions."""
+    buffer = SequenceBuffer()
+    producer = _ErrorsAsMessages(PromisingContext.get_current(), buffer, is_lazy=False)
+    producer.source = sequence
+    buffer.producer = producer
+    producer.launch()
+    return MessageSequencePromise.of_buffer(buffer)
+
+
+class _ErrorsAsMessages(Producer):
+    """Copies a sequence, turning the errors in it into messages."""
+
+    __slots__ = ("source",)
+
+    source: MessageSequencePromise
+
+    async def main(self) -> None:
+        current_producer.set(self)
+        buffer = cast("SequenceBuffer", self.target)
+        try:
+            async for promise in SequenceReader(self.source.buffer(), raises=False):
+                if isinstance(promise, Failure):
+                    buffer.append_shown_error(promise, Message(error_text(promise.error), is_error=True))
+                else:
+                    buffer.append(_tolerant(promise, buffer))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            buffer.close(self.context.failure(error, self))
+        else:
+            buffer.close()
+
+    def describe(self) -> str:
+        return "replies whose errors are shown as messages"
+
+
+def _tolerant(promise: MessagePromise, buffer: SequenceBuffer) -> MessagePromise:
+    """Give a message like the one promised that ends with the text of its error, if there is one."""
+    if isinstance(promise.outcome_if_done(), Message):
+        return promise
+
+    async def tokens(metadata_so_far: dict[str, Any]) -> AsyncIterator[str]:
+        has_tokens = False
+        reader = aiter(promise)
+        while True:
+            try:
+                token = await anext(reader)
+            except StopAsyncIteration:
+                break
+            except Exception as error:  # noqa: BLE001 - turning it into text is what this is for
+                yield f"\n{error_text(error)}" if has_tokens else error_text(error)
+                metadata_so_far["is_error"] = True
+            else:
+                has_tokens = True
+                yield token
+        outcome = promise.outcome_if_done()
+        if isinstance(outcome, Message):
+            metadata_so_far.update({name: value for name, value in outcome.as_kwargs().items() if name != "content"})
+
+    return promise.message_class.promise(message_token_streamer=tokens, **promise.preliminary_metadata.as_kwargs())
+
+
+def error_text(error: BaseException) -> str:
+    """Give the text of `error` as it is shown in a message."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

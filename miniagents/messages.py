@@ -1,0 +1,313 @@
+"""`Message`, immutable and named by its content, and `MessagePromise`, a message that streams its tokens."""
+
+from collections.abc import AsyncIterator, Generator, Iterator
+from typing import Any, Self, TypeVar, cast
+
+from pydantic import Field
+
+from miniagents.miniagent_typing import MessageTokenStreamer
+from miniagents.promising._buffer import Buffer
+from miniagents.promising._failure import Failure
+from miniagents.promising.errors import FunctionNotProvidedError
+from miniagents.promising.ext.frozen import Frozen, check_text, freeze, to_json
+from miniagents.promising.promising import PromisingContext, StreamAppender, StreamedPromise
+from miniagents.promising.sentinels import NO_VALUE
+from miniagents.promising.streamed import prefilled_buffer
+
+M = TypeVar("M", bound="Message")
+
+
+class Message(Frozen):
+    """What agents exchange: text, and any further fields.
+
+    `Message("text", field=value)`. Subclass it for typed fields. `str(message)` is its `content`; without one, its
+    `content_template` formatted with the message's own fields; without both, its JSON in a fenced block.
+
+    A message may hold other messages, in fields, tuples and nested objects. In `serialize()` (and so in the hash key)
+    they are replaced by their hash keys, as in a git tree; `sub_messages()` gives them.
+
+    Raises:
+        pydantic.ValidationError: a field cannot be frozen or has the wrong type.
+    """
+
+    content: str | None = Field(default=None)
+    """The text, if there is one."""
+    content_template: str | None = Field(default=None)
+    """A format string over the message's own fields; the text where there is no `content`."""
+
+    def __init__(self, content: str | None = None, **fields: Any) -> None:
+        super().__init__(content=content, **fields)
+
+    def _as_string(self) -> str:
+        if self.content is not None:
+            return self.content
+        if self.content_template is not None:
+            return self.content_template.format(**dict(self))
+        return f"```json\n{super()._as_string()}\n```"
+
+    @property
+    def as_promise(self) -> "MessagePromise":
+        """This message as a promise that is resolved already; the same one each time."""
+        return self.cached("as_promise", lambda: MessagePromise(prefill_message=self))
+
+    @classmethod
+    def promise(
+        cls,
+        content: str | None = None,
+        start_asap: bool | None = None,  # noqa: FBT001 - the published signature
+        message_token_streamer: "MessageTokenStreamer | MessageTokenAppender | None" = None,
+        **preliminary_metadata: Any,
+    ) -> "MessagePromise":
+        """Give a promise of a message of this class.
+
+        With a `message_token_streamer` the tokens come from it, and its text is what they make together; else the
+        message is resolved from the start. The metadata become fields, readable at once as `preliminary_metadata`.
+
+        Raises:
+            ValueError: there are content and a token streamer, or a field cannot be frozen.
+        """
+        if message_token_streamer is None:
+            message = cls(content, **preliminary_metadata)
+            return MessagePromise(prefill_message=message, message_class=cls, **preliminary_metadata)
+        if content is not None:
+            raise ValueError(
+                f"A message gets its text either from `content` or from a `message_token_streamer`, not from both; "
+                f"`content` is {content!r}. Let the streamer yield it."
+            )
+        return MessagePromise(start_asap, message_token_streamer, message_class=cls, **preliminary_metadata)
+
+    def serialize(self) -> dict[str, Any]:
+        """Give the content as a dict that JSON can hold, nested messages replaced by their hash keys."""
+        return _serialize_with_references(self)
+
+    def sub_messages(self) -> Iterator["Message"]:
+        """Give the messages inside this one, depth first: each after those that are inside it."""
+        # A stack instead of recursion: a chain of messages may be longer than Python's recursion limit.
+        stack: list[tuple[Message | None, Iterator[Message]]] = [(None, _direct_sub_messages(self))]
+        while stack:
+            message, inner = stack[-1]
+            found = next(inner, None)
+            if found is not None:
+                stack.append((found, _direct_sub_messages(found)))
+                continue
+            stack.pop()
+            if message is not None:
+                yield message
+
+
+def text_message(text: str) -> Message:
+    """Give `Message(text)`, several times faster: plain texts are most of what is sent, and need no validation."""
+    message = Message.__new__(Message)
+    set_attribute = object.__setattr__
+    set_attribute(message, "__dict__", {"class_": "Message", "content": text, "content_template": None})
+    set_attribute(message, "__pydantic_fields_set__", {"content"})
+    set_attribute(message, "__pydantic_extra__", {})
+    set_attribute(message, "__pydantic_private__", {"_cache": None})
+    return message
+
+
+def _direct_sub_messages(value: object) -> Iterator[Message]:
+    """Give the messages that `value` holds without another message in between."""
+    pending: list[Any] = [item for _, item in reversed(list(value.content_items()))] if isinstance(value, Frozen) else []
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Message):
+            yield item
+        elif isinstance(item, tuple | frozenset):
+            pending.extend(reversed(list(cast("tuple[Any, ...]", item))))
+        elif isinstance(item, Frozen):
+            pending.extend(inner for _, inner in reversed(list(item.content_items())))
+
+
+def _serialize_with_references(frozen: Frozen) -> dict[str, Any]:
+    serialized: dict[str, Any] = {}
+    for name, value in frozen.content_items():
+        if isinstance(value, Message):
+            serialized[f"{name}__hash_key"] = value.hash_key
+        elif isinstance(value, tuple) and _holds_message(cast("tuple[Any, ...]", value)):
+            serialized[f"{name}__hash_keys"] = to_json(value, name, nested=_reference)
+        else:
+            serialized[name] = to_json(value, name, nested=_reference)
+    return serialized
+
+
+def _holds_message(items: tuple[Any, ...]) -> bool:
+    return any(
+        isinstance(item, Message) or (isinstance(item, tuple) and _holds_message(cast("tuple[Any, ...]", item)))
+        for item in items
+    )
+
+
+def _reference(frozen: Frozen) -> Any:
+    return frozen.hash_key if isinstance(frozen, Message) else _serialize_with_references(frozen)
+
+
+class MessageTokenAppender(StreamAppender[str]):
+    """Writes the tokens of a message: give it to `Message.promise(message_token_streamer=appender)`.
+
+    What is put into `metadata_so_far` before it is closed becomes fields of the message.
+    """
+
+    __slots__ = ("_metadata_so_far",)
+
+    def __init__(self, capture_errors: bool | None = None) -> None:  # noqa: FBT001 - the published signature
+        super().__init__(capture_errors)
+        self._metadata_so_far: dict[str, Any] = {}
+
+    @property
+    def metadata_so_far(self) -> dict[str, Any]:
+        """Fields of the message to be; may be changed until the appender is closed."""
+        return self._metadata_so_far
+
+    def append(self, piece: str | BaseException) -> Self:
+        """Add a token; an exception object is raised to the readers at its place.
+
+        Raises:
+            TypeError: the token is no string.
+            AppenderNotOpenError, AppenderClosedError, WrongThreadError: see `StreamAppender.append`.
+        """
+        if not isinstance(piece, str | BaseException):
+            raise TypeError(f"A token is a `str`, not {piece!r}. Append `str({piece!r})` if that is what you mean.")
+        return super().append(piece)
+
+
+class MessagePromise(StreamedPromise[str, Message]):
+    """A promise of a message: `async for token in promise` streams its text, `await promise` gives the `Message`.
+
+    A message that never streamed gives its whole text as one token. An error inside the tokens is raised at its place,
+    and by `await`; the tokens before it stay readable.
+    """
+
+    __slots__ = ("_metadata_so_far", "_preliminary", "_text", "_token_streamer", "message_class")
+
+    message_class: type[Message]
+    """The class of the message to be."""
+
+    def __init__(
+        self,
+        start_asap: bool | None = None,  # noqa: FBT001 - the published signature
+        message_token_streamer: MessageTokenStreamer | MessageTokenAppender | None = None,
+        prefill_message: Message | None = None,
+        message_class: type[Message] = Message,
+        read_ahead: int | None = None,
+        **preliminary_metadata: Any,
+    ) -> None:
+        self._text: str | None = None
+        self._metadata_so_far: dict[str, Any] = {}
+        self._token_streamer = message_token_streamer
+        self._preliminary = {name: freeze(value, name) for name, value in preliminary_metadata.items()}
+        if prefill_message is not None:
+            self._token_streamer = None
+            self.message_class = type(prefill_message)
+            self._be_prefilled(prefill_message)
+            return
+        if message_token_streamer is None:
+            raise FunctionNotProvidedError(
+                "`MessagePromise` has no way to get its tokens. Give it `message_token_streamer=` or `prefill_message=`, or "
+                "use `Message.promise(...)`."
+            )
+        self.message_class = message_class
+        if isinstance(message_token_streamer, MessageTokenAppender):
+            self._metadata_so_far = message_token_streamer.metadata_so_far
+        # Only an appender is told apart by the base class; a function comes in by way of `_streamer`.
+        appender = message_token_streamer if isinstance(message_token_streamer, StreamAppender) else None
+        super().__init__(streamer=appender, start_asap=start_asap, read_ahead=read_ahead)
+
+    def _be_prefilled(self, message: Message) -> None:
+        self._buffer = cast("Buffer[Any]", None)
+        self._streamer_function = None
+        self._set_up(None, message, needs_context=False)
+        if self._context is not None:
+            self._context.promise_was_made(self)
+
+    @property
+    def preliminary_metadata(self) -> Frozen:
+        """The fields that are known before the first token."""
+        if not self._preliminary and self._value.__class__ is not Failure and isinstance(self._value, Message):
+            return Frozen(**_fields_beside_text(self._value))
+        return Frozen(**self._preliminary)
+
+    def _streamer(self) -> AsyncIterator[str]:
+        assert self._token_streamer is not None
+        return cast("MessageTokenStreamer", self._token_streamer)(self._metadata_so_far)
+
+    def _package(self, pieces: list[Any]) -> Message:
+        for piece in pieces:
+            if not isinstance(piece, str):
+                raise TypeError(f"A token is a `str`, but the token streamer of this message yielded {piece!r}.")
+        return self.message_class(**{"content": "".join(pieces), **self._preliminary, **self._metadata_so_far})
+
+    # Prefilled promises are most of all; they get a buffer when somebody wants tokens, and a message when somebody
+    # wants that.
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        if self._buffer is None:
+            self.buffer()
+        return super().__aiter__()
+
+    def buffer(self) -> Buffer[Any]:
+        """Give the tokens (for this package)."""
+        if self._buffer is None:
+            text = self._text if self._text is not None else str(self._value)
+            self._buffer = prefilled_buffer((text,))
+        return self._buffer
+
+    def outcome_if_done(self) -> Any:
+        """Give the message, the `Failure`, or `NO_VALUE`, without waiting and without counting as a reader."""
+        value = self._value
+        if value is NO_VALUE:
+            if self._text is None:
+                return super().outcome_if_done()
+            value = self._value = text_message(self._text)
+        return value
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        if self._text is not None:
+            return self.outcome_if_done()
+            yield  # a generator, as `__await__` must give an iterator
+        return (yield from super().__await__())
+
+    def when_done(self, callback: Any) -> None:
+        """Call `callback` when the promise is done, at once if it is; never makes anything start."""
+        if self._buffer is None:
+            callback()
+        else:
+            super().when_done(callback)
+
+
+def _fields_beside_text(message: Message) -> dict[str, Any]:
+    return {name: value for name, value in message if name not in _TEXT_FIELDS}
+
+
+def promise_of_text(text: str) -> MessagePromise:
+    """Give a resolved promise of `Message(text)`; the message itself is made when somebody wants it."""
+    promise = MessagePromise.__new__(MessagePromise)
+    promise.waiters = None
+    promise._value = NO_VALUE  # noqa: SLF001 - this is the short way through the class's own constructor
+    promise._text = text
+    promise._buffer = cast("Buffer[Any]", None)
+    promise._preliminary = promise._metadata_so_far = _NO_METADATA
+    promise._token_streamer = promise._streamer_function = promise._resolver_function = None
+    promise._producer = promise._readers = promise._done_callbacks = promise._context = None
+    promise.message_class = Message
+    return promise
+
+
+_TEXT_FIELDS = frozenset({"class_", "content", "content_template"})
+_NO_METADATA: dict[str, Any] = {}
+
+
+def checked_text(text: str) -> str:
+    """Give `text`, or refuse it if it cannot be stored.
+
+    Raises:
+        ValueError: it has a lone surrogate.
+    """
+    check_text(text, "content")
+    return text
+
+
+def listening_context() -> PromisingContext | None:
+    """Give the active context if somebody listens for resolved promises there."""
+    context = PromisingContext.find_current()
+    return context if context is not None and context.listens() else None

@@ -1,0 +1,481 @@
+"""`MiniAgents`, `@miniagent` and `MiniAgent`: what a program is made of.
+
+    @miniagent
+    async def my_agent(ctx: InteractionContext) -> None:
+        async for message_promise in ctx.message_promises:
+            ctx.reply(f"You said: {await message_promise}")
+
+    async def main() -> None:
+        print(await my_agent.inquire("Hello").as_single_promise())
+
+    MiniAgents().run(main())
+"""
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from miniagents._interception import CallInterceptor, InterceptedCall, intercepted_replies, load_extensions
+from miniagents._records import CallRecorder, MessagePersister
+from miniagents._reordering import SequenceBuffer
+from miniagents._settings import AgentSignature, recorded
+from miniagents.interaction import AgentCall, AgentRun, InteractionContext, finish_calls
+from miniagents.message_sequence import MessageSequencePromise, closed_sequence, errors_as_messages
+from miniagents.messages import Message
+from miniagents.miniagent_typing import PersistMessageHandler
+from miniagents.promising import _current
+from miniagents.promising._producer import current_producer
+from miniagents.promising._waiting import AnyTask, running_loop
+from miniagents.promising.ext.frozen import Frozen, freeze
+from miniagents.promising.promise_typing import PromiseResolvedHandler
+from miniagents.promising.promising import PromisingContext
+from miniagents.utils import collapse_spaces, upper_snake_case
+
+HANDLER = TypeVar("HANDLER", bound=PersistMessageHandler)
+
+
+class MiniAgents(PromisingContext):
+    """The context that agents run in. It owns all their tasks and ends with none left.
+
+    There are three ways in: `MiniAgents().run(main())`, `async with MiniAgents():`, and `activate()` ... `await
+    afinalize()`. When it ends, open calls are finished and all background work is awaited; on an error, Ctrl-C or
+    cancellation of the main function everything that still runs is cancelled and awaited.
+
+    Args:
+        stream_llm_tokens_by_default: whether model agents stream their tokens where a call does not say.
+        llm_logger_agent: `True`, or an agent, to log every prompt and response of the model agents.
+        on_persist_message: async handlers, see `on_persist_message()`.
+        errors_to_messages: whether errors of agents arrive as messages by default.
+        log_reduced_tracebacks: whether logged tracebacks leave out the frames of this package.
+        interceptors: what acts around every agent call, the outermost first; see `CallInterceptor`.
+        start_everything_asap_by_default, appenders_capture_errors_by_default, longer_hash_keys, logger,
+        log_level_for_errors, on_promise_resolved, background_errors, read_ahead_by_default, shutdown_grace_s,
+        stall_report_s: see `PromisingContext`.
+        extensions: settings of installed extensions, such as `journal="sqlite:///runs.db"`, each found by its name
+            among the entry points of the group `miniagents.extensions`.
+
+    Raises:
+        UnknownSettingError: no installed extension has that name.
+    """
+
+    def __init__(
+        self,
+        *,
+        stream_llm_tokens_by_default: bool = True,
+        llm_logger_agent: "bool | MiniAgent" = False,
+        on_persist_message: PersistMessageHandler | Iterable[PersistMessageHandler] = (),
+        errors_to_messages: bool = False,
+        log_reduced_tracebacks: bool = True,
+        interceptors: Iterable[CallInterceptor] = (),
+        start_everything_asap_by_default: bool = True,
+        appenders_capture_errors_by_default: bool = False,
+        longer_hash_keys: bool = False,
+        logger: logging.Logger | None = None,
+        log_level_for_errors: int = logging.ERROR,
+        on_promise_resolved: PromiseResolvedHandler | Iterable[PromiseResolvedHandler] = (),
+        background_errors: Literal["raise", "log"] = "raise",
+        read_ahead_by_default: int | None = None,
+        shutdown_grace_s: float = 10.0,
+        stall_report_s: float = 30.0,
+        **extensions: Any,
+    ) -> None:
+        self.stream_llm_tokens_by_default = stream_llm_tokens_by_default
+        self.llm_logger_agent = llm_logger_agent
+        self.errors_to_messages = errors_to_messages
+        self.log_reduced_tracebacks = log_reduced_tracebacks
+        self.interceptors: list[CallInterceptor] = list(interceptors)
+        self._open_calls: set[SequenceBuffer] = set()
+        self._persister = MessagePersister(self)
+        self._recorder = CallRecorder(self._persister)
+        super().__init__(
+            start_everything_asap_by_default=start_everything_asap_by_default,
+            appenders_capture_errors_by_default=appenders_capture_errors_by_default,
+            longer_hash_keys=longer_hash_keys,
+            logger=logger,
+            log_level_for_errors=log_level_for_errors,
+            on_promise_resolved=on_promise_resolved,
+            background_errors=background_errors,
+            read_ahead_by_default=read_ahead_by_default,
+            shutdown_grace_s=shutdown_grace_s,
+            stall_report_s=stall_report_s,
+        )
+        handlers = [on_persist_message] if callable(on_persist_message) else on_persist_message
+        for handler in handlers:
+            self.on_persist_message(handler)
+        self.interceptors.extend(load_extensions(extensions, self))
+
+    def on_persist_message(self, handler: HANDLER) -> HANDLER:
+        """Register an async `handler(_, message)`; may be used as a decorator.
+
+        It is called in the background, once for every message object that gets resolved (two equal ones count as two),
+        for the messages inside one before that one, and for the `AgentCallNode` and `AgentReplyNode` of each call. A
+        handler that fails is reported, and its message is offered again the next time it is resolved.
+
+        Raises:
+            TypeError: the handler is not an async function.
+        """
+        _current.require_async_handler(handler, "on_persist_message", "_, message")
+        self._persister.handlers.append(handler)
+        return handler
+
+    def listens(self) -> bool:
+        """Whether anybody wants to hear of resolved promises."""
+        return bool(self._persister.handlers) or super().listens()
+
+    def _announce(self, promise: Any) -> None:
+        message = promise.outcome_if_done()
+        context: PromisingContext | None = self
+        while context is not None:
+            if isinstance(context, MiniAgents) and isinstance(message, Message):
+                context._persister.offer(message)  # noqa: SLF001 - another object of this very class
+            context = context.parent
+        super()._announce(promise)
+
+    def recorder(self) -> CallRecorder | None:
+        """Give what records calls, if anybody wants records (for this package)."""
+        return self._recorder if self._persister.handlers else None
+
+    def _reduces_tracebacks(self) -> bool:
+        return self.log_reduced_tracebacks
+
+    async def _before_waiting(self) -> None:
+        finish_calls(self._open_calls)
+
+    async def _before_leaving(self) -> None:
+        self._recorder.record_the_rest()
+
+    def open_calls(self) -> set[SequenceBuffer]:
+        """Give the open calls that this context must finish (for this package)."""
+        return self._open_calls
+
+    def start_subtask(self, coroutine: Any) -> AnyTask:
+        """Start `coroutine` in a task of this context; its error is for whoever awaits the task (for this package)."""
+        return self.start_asap(coroutine, suppress_errors=False)
+
+
+class MiniAgent(Frozen):
+    """An agent: something that can be called with messages and replies with messages.
+
+    Made by `@miniagent`. Like every `Frozen` it cannot change; `fork()` gives a new one with other settings.
+    """
+
+    alias: str
+    """The name in upper snake case, as a console shows it."""
+    description: str | None = None
+    """What it does, for people and models."""
+    interaction_metadata: Frozen | None = None
+    """Fields that the records of its calls carry."""
+    settings: Frozen | None = None
+    """The settings that are fixed so far, in the form in which they are recorded."""
+
+    if TYPE_CHECKING:
+        # Not a pydantic field: it is no part of the content.
+        _kit: "_AgentKit"
+
+    def inquire(
+        self,
+        messages: object = None,
+        start_asap: bool | None = None,  # noqa: FBT001 - the published signature
+        errors_to_messages: bool | None = None,  # noqa: FBT001
+        **settings: Any,
+    ) -> MessageSequencePromise:
+        """Call the agent with `messages` and return its replies, which are still to come, at once.
+
+        No code of the agent runs before the next task switch (with `start_asap=False`: before somebody reads the
+        replies). `errors_to_messages` true turns errors into messages in these replies. The settings win over those
+        of `fork()` and of the decorator.
+
+        Raises:
+            NotAMessageError: something in `messages` cannot become a message.
+            UnknownSettingError: the agent does not take a setting, or lacks one.
+            ValueError: a setting cannot be frozen; it is named.
+            NoActiveContextError, NoRunningLoopError: there is no context, or no running event loop, here.
+        """
+        context, kwargs = self._prepare(settings)
+        replies = self._call(context, closed_sequence(messages), kwargs, start_asap, is_fired=False)
+        as_messages = context.errors_to_messages if errors_to_messages is None else errors_to_messages
+        return errors_as_messages(replies) if as_messages else replies
+
+    def kick_off(self, messages: object = None, **settings: Any) -> None:
+        """Call the agent and ignore its replies. It starts at the next task switch, in any mode.
+
+        An error in it is logged at once, and (unless `background_errors="log"`) raised when the context ends.
+
+        Raises:
+            NotAMessageError, UnknownSettingError, ValueError, NoActiveContextError, NoRunningLoopError: as `inquire`.
+        """
+        context, kwargs = self._prepare(settings)
+        self._call(context, closed_sequence(messages), kwargs, start_asap=True, is_fired=True)
+
+    def initiate_inquiry(
+        self,
+        start_asap: bool | None = None,  # noqa: FBT001 - the published signature
+        errors_to_messages: bool | None = None,  # noqa: FBT001
+        **settings: Any,
+    ) -> AgentCall:
+        """Begin a call whose messages are sent one after another; see `AgentCall`.
+
+        Raises:
+            UnknownSettingError, ValueError, NoActiveContextError, NoRunningLoopError: as `inquire`.
+        """
+        context, kwargs = self._prepare(settings)
+        requests = SequenceBuffer(context.read_ahead_by_default, f"the messages for `{self.alias}`")
+        promise = MessageSequencePromise.of_buffer(requests)
+        replies = self._call(context, promise, kwargs, start_asap, is_fired=False)
+        as_messages = context.errors_to_messages if errors_to_messages is None else errors_to_messages
+        open_calls = _open_calls_here(context)
+        open_calls.add(requests)
+
+        def finish() -> None:
+            open_calls.discard(requests)
+            requests.close()
+
+        return AgentCall(self.alias, requests, errors_as_messages(replies) if as_messages else replies, finish)
+
+    def fork(
+        self,
+        alias: str | None = None,
+        description: str | None = None,
+        interaction_metadata: Mapping[str, Any] | None = None,
+        mutable_state: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> "MiniAgent":
+        """Give a new agent with these settings on top of this one's.
+
+        The values of `mutable_state` reach the function as keyword arguments, unfrozen and shared by all calls. The
+        settings of a call win over those of a fork, those of the last fork over those of earlier ones.
+
+        Raises:
+            UnknownSettingError: the agent does not take a setting.
+            ValueError: a setting cannot be frozen; it is named.
+        """
+        kit = self._kit
+        metadata = {**(self.interaction_metadata.as_kwargs() if self.interaction_metadata else {})}
+        metadata.update(dict(interaction_metadata or {}))
+        metadata.pop("class_", None)
+        return _make_agent(
+            kit.signature,
+            kit.func_or_class,
+            alias=alias or self.alias,
+            description=self.description if description is None else description,
+            interaction_metadata=metadata,
+            mutable_state={**kit.mutable_state, **(mutable_state or {})},
+            settings={**kit.settings, **settings},
+        )
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """Refuse to be called like a function.
+
+        Raises:
+            TypeError: always; it says what to call instead.
+        """
+        raise TypeError(
+            f"The agent `{self.alias}` is not called like a function. Write `{self.alias.lower()}.inquire(messages)` for "
+            f"its replies, or `{self.alias.lower()}.kick_off(messages)` to ignore them."
+        )
+
+    def __repr__(self) -> str:
+        return f"<MiniAgent {self.alias}>"
+
+    # -- for the package -----------------------------------------------------------------------------------------
+
+    def _prepare(self, settings: dict[str, Any]) -> tuple[MiniAgents, dict[str, Any]]:
+        """Look for the context and put the settings of one call together."""
+        context = MiniAgents.get_current()
+        running_loop(f"call the agent `{self.alias}`")
+        kit = self._kit
+        if settings:
+            kit.signature.check_names(self.alias, settings)
+            settings = {**kit.defaults, **kit.signature.prepare(settings)}
+        else:
+            settings = kit.defaults
+        if kit.signature.required:
+            kit.signature.check_complete(self.alias, settings)
+        return context, settings
+
+    def _call(
+        self,
+        context: MiniAgents,
+        requests: MessageSequencePromise,
+        settings: dict[str, Any],
+        start_asap: bool | None,
+        *,
+        is_fired: bool,
+    ) -> MessageSequencePromise:
+        eager = context.start_everything_asap_by_default if start_asap is None else start_asap
+        if context.interceptors:
+            call = InterceptedCall(agent=self, settings=Frozen(**recorded(settings)), message_promises=requests)
+            run = functools.partial(self._run, context, requests, settings, is_lazy=not eager, is_fired=False)
+            replies = intercepted_replies(context, call, run, is_lazy=not eager, is_fired=is_fired)
+        else:
+            replies = self._run(context, requests, settings, is_lazy=not eager, is_fired=is_fired)
+        recorder = context.recorder()
+        if recorder is not None:
+            recorder.watch(self, Frozen(**recorded(settings)), requests, replies)
+        return replies
+
+    def _run(
+        self,
+        context: MiniAgents,
+        requests: MessageSequencePromise,
+        settings: dict[str, Any],
+        *,
+        is_lazy: bool,
+        is_fired: bool,
+    ) -> MessageSequencePromise:
+        kit = self._kit
+        func_or_class = kit.func_or_class
+        if kit.signature.is_class:
+
+            async def invoke(ctx: InteractionContext) -> None:
+                await func_or_class(ctx=ctx, **settings)()
+        else:
+
+            def invoke(ctx: InteractionContext) -> Any:
+                return func_or_class(ctx, **settings)
+
+        bound = context.read_ahead_by_default
+        run = AgentRun(context, self, requests, invoke, bound=bound, is_lazy=is_lazy, is_fired=is_fired)
+        replies = MessageSequencePromise.of_buffer(run.replies)
+        if not is_lazy:
+            run.launch()
+        return replies
+
+
+class _AgentKit:
+    """What an agent needs to run and what is no part of its content."""
+
+    __slots__ = ("defaults", "func_or_class", "mutable_state", "settings", "signature")
+
+    def __init__(
+        self,
+        signature: AgentSignature,
+        func_or_class: Callable[..., Any],
+        mutable_state: dict[str, Any],
+        settings: dict[str, Any],
+    ) -> None:
+        self.signature = signature
+        self.func_or_class = func_or_class
+        self.mutable_state = mutable_state
+        self.settings = settings
+        self.defaults = {**settings, **mutable_state}
+
+
+def _make_agent(
+    signature: AgentSignature,
+    func_or_class: Callable[..., Any],
+    *,
+    alias: str,
+    description: str | None,
+    interaction_metadata: Mapping[str, Any],
+    mutable_state: dict[str, Any],
+    settings: dict[str, Any],
+) -> MiniAgent:
+    signature.check_names(alias, (*settings, *mutable_state))
+    prepared = signature.prepare(settings)
+    record = recorded(prepared)
+    agent = MiniAgent(
+        alias=alias,
+        description=description,
+        interaction_metadata=Frozen(**freeze(dict(interaction_metadata), "interaction_metadata").as_kwargs()),
+        settings=Frozen(**record),
+    )
+    kit = _AgentKit(signature, func_or_class, mutable_state, prepared)
+    # Past pydantic, which would make it a private attribute and every access to it slow.
+    agent.__dict__["_kit"] = kit
+    return agent
+
+
+def _open_calls_here(context: MiniAgents) -> set[SequenceBuffer]:
+    """Give the set of whoever finishes a call that is left open: the agent that makes it, else the context."""
+    producer = current_producer.get()
+    while producer is not None and not isinstance(producer, AgentRun):
+        producer = producer.owner
+    if producer is None or producer.target is None:
+        return context.open_calls()
+    if producer.open_calls is None:
+        producer.open_calls = set()
+    return producer.open_calls
+
+
+@overload
+def miniagent(func_or_class: Callable[..., Any], /) -> MiniAgent: ...
+@overload
+def miniagent(
+    func_or_class: None = None,
+    *,
+    alias: str | None = None,
+    description: str | None = None,
+    normalize_func_or_class_name: bool = True,
+    normalize_spaces_in_docstring: bool = True,
+    interaction_metadata: Mapping[str, Any] | None = None,
+    mutable_state: Mapping[str, Any] | None = None,
+    **kwargs_to_freeze: Any,
+) -> Callable[[Callable[..., Any]], MiniAgent]: ...
+def miniagent(
+    func_or_class: Callable[..., Any] | None = None,
+    *,
+    alias: str | None = None,
+    description: str | None = None,
+    normalize_func_or_class_name: bool = True,
+    normalize_spaces_in_docstring: bool = True,
+    interaction_metadata: Mapping[str, Any] | None = None,
+    mutable_state: Mapping[str, Any] | None = None,
+    **kwargs_to_freeze: Any,
+) -> Any:
+    """Make an agent of an async function `f(ctx, **settings)`, or of a class with an async `__call__(self)`.
+
+    Of a class, pydantic models included, each call makes a new instance with `ctx=` and the settings, so that an agent
+    can be split into methods.
+
+    Args:
+        func_or_class: the function or class, where the decorator is used bare.
+        alias: its name; by default that of the function or class in upper snake case (`MyAgent` -> `MY_AGENT`).
+        description: what it does; by default the docstring, `{AGENT_ALIAS}` in it replaced by the alias.
+        normalize_func_or_class_name: whether the default alias is put into upper snake case.
+        normalize_spaces_in_docstring: whether runs of white space in the docstring become one space.
+        interaction_metadata: fields that the records of its calls carry.
+        mutable_state: values that reach the function as keyword arguments, unfrozen and shared by all calls.
+        kwargs_to_freeze: settings; those of forks and calls win over them.
+
+    Raises:
+        NotAnAgentError: it is neither an async function nor such a class, or declares a reserved name.
+        UnknownSettingError: it does not take a setting.
+        ValueError: a setting cannot be frozen; it is named.
+    """
+
+    def decorate(decorated: Callable[..., Any]) -> MiniAgent:
+        name = getattr(decorated, "__name__", type(decorated).__name__)
+        signature = AgentSignature(decorated, name)
+        agent_alias = alias or (upper_snake_case(name) if normalize_func_or_class_name else name)
+        text = description
+        if text is None and (documented := inspect.getdoc(decorated) if decorated.__doc__ else None):
+            text = collapse_spaces(documented) if normalize_spaces_in_docstring else documented
+            # Not `format`: a docstring may have braces of its own.
+            text = text.replace("{AGENT_ALIAS}", agent_alias)
+        return _make_agent(
+            signature,
+            decorated,
+            alias=agent_alias,
+            description=text,
+            interaction_metadata=interaction_metadata or {},
+            mutable_state=dict(mutable_state or {}),
+            settings=kwargs_to_freeze,
+        )
+
+    return decorate if func_or_class is None else decorate(func_or_class)
+
+
+__all__ = [
+    "AgentCall",
+    "CallInterceptor",
+    "InteractionContext",
+    "InterceptedCall",
+    "Message",
+    "MessageSequencePromise",
+    "MiniAgent",
+    "MiniAgents",
+    "miniagent",
+]

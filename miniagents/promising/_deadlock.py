@@ -1,0 +1,277 @@
+"""Telling a wait that can never end from one that is merely long.
+
+A look at a loop takes in all its tasks at one moment. A task that waits for one of our sources can go on only if a
+writer of that source can; everything else (a socket, a timer, a plain event) is taken to go on by itself. Whatever
+cannot be reached from something that can go on is stuck for ever, which is a proof and not a guess: it is knot
+detection in a wait-for graph (Holt, "Some Deadlock Properties of Computer Systems", 1972).
+
+The look is armed when a wait begins and none is due; it is no periodic timer. Where a stream is written from outside, its
+writing end may be in anybody's hands: then the garbage collector is asked who holds it, and if anything but the stuck
+tasks themselves does, nothing is proved and nothing is said.
+"""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Iterable, Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from miniagents.promising import _waiting
+from miniagents.promising._who_waits import describe_task, stall_is_explained, tree_of_waits
+from miniagents.promising._waiting import AnyTask, Source, Waiter, armed_loops
+from miniagents.promising.errors import DeadlockError
+
+if TYPE_CHECKING:
+    from miniagents.promising.context import PromisingContext
+
+LOOK_AFTER_S = 0.25
+MAX_LOOK_SHARE = 0.02
+"""The part of the loop's time that looking may take where tasks are many."""
+
+
+class _TaskEnd(Source):
+    """The wait of one task for others to end: `await task`, `asyncio.gather(...)`."""
+
+    __slots__ = ("tasks",)
+
+    may_raise_deadlock = False
+
+    def __init__(self, tasks: list[AnyTask]) -> None:
+        super().__init__()
+        self.tasks = tasks
+
+    def writers(self) -> Iterable[AnyTask] | None:
+        return self.tasks
+
+    def describe(self) -> str:
+        return "another task"
+
+
+class LoopWatch:
+    """Looks at one event loop when there is reason to."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.contexts: weakref.WeakSet[PromisingContext] = weakref.WeakSet()
+        self._look_after_s = LOOK_AFTER_S
+        # Since when each waiter that was there at the last look has been waiting, in the loop's time.
+        self._since: dict[Waiter, float] = {}
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    def arm(self) -> None:
+        """See to it that somebody looks soon."""
+        armed_loops.add(self.loop)
+        self.loop.call_later(self._look_after_s, self._look)
+
+    def _look(self) -> None:
+        armed_loops.discard(self.loop)
+        began_at = monotonic()
+        waits = waits_of(asyncio.all_tasks(self.loop))
+        for tasks, source in stuck_groups(waits):
+            self._break_up(tasks, source, waits)
+        now = self.loop.time()
+        before = self._since
+        waiters = [waiter for waiter, _ in waits.values() if waiter is not None]
+        self._since = {waiter: before.get(waiter, now - self._look_after_s) for waiter in waiters}
+        self._arm_stall_report()
+        # Twice the time that a look took, fifty times over, is still no more than the share that it may take.
+        self._look_after_s = min(0.9, max(LOOK_AFTER_S, (monotonic() - began_at) / MAX_LOOK_SHARE))
+
+    def _break_up(self, tasks: list[AnyTask], source: Source, waits: "Waits") -> None:
+        names = " -> ".join([*(describe_task(task, waits) for task in tasks), describe_task(tasks[0], waits)])
+        for task in tasks:
+            waiter, waited_for = waits[task]
+            if waiter is None or waiter.done() or not waited_for.may_raise_deadlock:
+                continue
+            if len(tasks) == 1 and task not in (waited_for.writers() or ()):
+                text = (
+                    f"{describe_task(task, waits)} waits for {waited_for.describe()}, which nobody is left to write: its "
+                    f"writer has ended without closing it. {waited_for.advice()}"
+                )
+            else:
+                text = f"These wait for each other in a circle, for ever: {names}. {waited_for.advice()}"
+            waiter.set_exception(DeadlockError(text))
+
+    # -- stalls ------------------------------------------------------------------------------------------------------
+
+    def _arm_stall_report(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        stall_s = min((context.stall_report_s for context in self.contexts if context.is_active), default=None)
+        if self._since and stall_s is not None:
+            due_at = min(self._since.values()) + stall_s
+            youngest_at = max(self._since.values()) + stall_s
+            self._stall_timer = self.loop.call_at(max(due_at, youngest_at), self._report_stall, set(self._since))
+
+    def _report_stall(self, waiters: set[Waiter]) -> None:
+        self._stall_timer = None
+        if any(waiter.done() for waiter in waiters):
+            return
+        waits = waits_of(asyncio.all_tasks(self.loop))
+        if {waiter for waiter, _ in waits.values() if waiter is not None} != waiters or stall_is_explained(waits):
+            return
+        for context in self.contexts:
+            if context.is_active:
+                text = tree_of_waits(waits)
+                context.logger.warning("No progress for %g s. Who waits for whom:\n%s", context.stall_report_s, text)
+                return
+
+
+Waits = dict[AnyTask, tuple[Waiter | None, Source]]
+"""What each waiting task waits for; a task that is not in here may go on by itself."""
+
+_watches: dict[asyncio.AbstractEventLoop, LoopWatch] = {}
+
+
+def _watch(loop: asyncio.AbstractEventLoop) -> LoopWatch:
+    watch = _watches.get(loop)
+    if watch is None:
+        for other in [other for other in _watches if other.is_closed()]:
+            del _watches[other]
+            armed_loops.discard(other)
+        watch = _watches[loop] = LoopWatch(loop)
+    return watch
+
+
+def _arm(loop: asyncio.AbstractEventLoop) -> None:
+    _watch(loop).arm()
+
+
+_waiting.arm_hooks.append(_arm)
+
+
+def watch_context(context: "PromisingContext") -> None:
+    """Report what stalls in the context's loop to this context."""
+    if context.loop is not None:
+        _watch(context.loop).contexts.add(context)
+
+
+def forget_context(context: "PromisingContext") -> None:
+    """Stop reporting to `context`, which has ended."""
+    if context.loop is not None and context.loop in _watches:
+        _watches[context.loop].contexts.discard(context)
+
+
+def who_waits(loop: asyncio.AbstractEventLoop | None) -> str:
+    """Give the tree of who waits for whom on `loop`."""
+    return tree_of_waits(waits_of(asyncio.all_tasks(loop))) if loop is not None and not loop.is_closed() else ""
+
+
+def waits_of(tasks: Iterable[AnyTask]) -> Waits:
+    """Find out what each task waits for, as far as that is one of our sources or another task."""
+    waits: Waits = {}
+    for task in tasks:
+        # The one attribute of asyncio's that is not public here; both implementations of `Task` have it.
+        future: Any = getattr(task, "_fut_waiter", None)
+        if future is None or future.done():
+            continue
+        if isinstance(future, Waiter):
+            waits[task] = (future, future.source)
+        elif isinstance(future, asyncio.Task):
+            waits[task] = (None, _TaskEnd([future]))
+        else:
+            children = getattr(future, "_children", None)
+            if children and all(isinstance(child, asyncio.Task) for child in children):
+                waits[task] = (None, _TaskEnd([child for child in children if not child.done()]))
+    return waits
+
+
+def stuck_groups(waits: Waits) -> Iterator[tuple[list[AnyTask], Source]]:
+    """Give the groups of tasks that wait in a circle, or alone for a source with no writer left."""
+    stuck = _stuck(waits)
+    if not stuck:
+        return
+    edges = {task: [writer for writer in waits[task][1].writers() or () if writer in stuck] for task in stuck}
+    for group in _strongly_connected(edges):
+        is_circle = len(group) > 1 or group[0] in edges[group[0]]
+        if (is_circle or not edges[group[0]]) and _is_closed(group, waits):
+            yield group, waits[group[0]][1]
+
+
+def _stuck(waits: Waits) -> set[AnyTask]:
+    """Give the tasks that nothing which goes on by itself can ever wake."""
+    waiting_for: dict[AnyTask, list[AnyTask]] = {}
+    free: list[AnyTask] = []
+    for task, (_, source) in waits.items():
+        writers = source.writers()
+        if writers is None or any(writer not in waits and not writer.done() for writer in writers):
+            free.append(task)
+            continue
+        for writer in writers:
+            waiting_for.setdefault(writer, []).append(task)
+    stuck = set(waits) - set(free)
+    while free:
+        for task in waiting_for.get(free.pop(), ()):
+            if task in stuck:
+                stuck.discard(task)
+                free.append(task)
+    return stuck
+
+
+def _is_closed(group: list[AnyTask], waits: Waits) -> bool:
+    """Whether every writing end that the proof rests upon is in the hands of the stuck tasks alone."""
+    handles = [waits[task][1].sole_holder_is_needed() for task in group]
+    handles = [handle for handle in handles if handle is not None]
+    if not handles:
+        return True
+    own = {id(part) for task in waits for part in _parts(task)}
+    for index in range(len(handles)):
+        # The list of handles itself, and frames that are running now, are no holders.
+        holders = [holder for holder in gc.get_referrers(handles[index]) if holder is not handles]
+        if any(id(holder) not in own and not _is_this_code(holder) for holder in holders):
+            return False
+    return True
+
+
+def _parts(task: AnyTask) -> Iterator[object]:
+    """Give the coroutines, generators and frames that a suspended task consists of."""
+    part: Any = task.get_coro()
+    while part is not None:
+        yield part
+        frame = getattr(part, "cr_frame", None) or getattr(part, "gi_frame", None) or getattr(part, "ag_frame", None)
+        if frame is not None:
+            yield frame
+        part = getattr(part, "cr_await", None) or getattr(part, "gi_yieldfrom", None) or getattr(part, "ag_await", None)
+
+
+def _is_this_code(holder: object) -> bool:
+    code = getattr(holder, "f_code", None) or getattr(holder, "gi_code", None)
+    return code is not None and code.co_filename == __file__
+
+
+def _strongly_connected(edges: dict[AnyTask, list[AnyTask]]) -> Iterator[list[AnyTask]]:
+    """Give the strongly connected components (Tarjan 1972), without recursion."""
+    index: dict[AnyTask, int] = {}
+    low: dict[AnyTask, int] = {}
+    path: list[AnyTask] = []
+    on_path: set[AnyTask] = set()
+    for root in edges:
+        if root in index:
+            continue
+        work = [(root, iter(edges[root]))]
+        index[root] = low[root] = len(index)
+        path.append(root)
+        on_path.add(root)
+        while work:
+            node, successors = work[-1]
+            for successor in successors:
+                if successor not in index:
+                    index[successor] = low[successor] = len(index)
+                    path.append(successor)
+                    on_path.add(successor)
+                    work.append((successor, iter(edges[successor])))
+                    break
+                if successor in on_path:
+                    low[node] = min(low[node], index[successor])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == index[node]:
+                    component: list[AnyTask] = []
+                    while not component or component[-1] is not node:
+                        component.append(path.pop())
+                        on_path.discard(component[-1])
+                    yield component

@@ -1,0 +1,205 @@
+"""The task behind a promise: who starts it, who owns it, how it is stopped.
+
+A producer fills one target (a stream's buffer, or a promise that resolves to one value). It runs in a task of its own,
+in a copy of the context variables of the place where the promise was made, so that no reader can harm it by leaving.
+
+    not launched --launch()--> running --the task ends--> gone
+          |                       |
+          +------cancel()---------+---> its target has ended already when the task hears of it
+
+- Only the event loop's thread changes a state. Whatever ends the task, `_task_ended` runs afterwards: it closes a target
+  that was left open (a task cancelled before its first step runs no code at all), so that nobody waits for the dead.
+- A producer knows what it has started and what is still running. Cancelling it cancels those too, except for what
+  somebody outside of the cancelled tree is reading.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from miniagents.promising._failure import Failure
+from miniagents.promising._waiting import AnyTask, running_loop
+from miniagents.promising.errors import PromiseCancelledError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+
+class ProducerOwner(Protocol):
+    """The context that keeps every running task; see `PromisingContext`."""
+
+    is_active: bool
+
+    def park(self, task: AnyTask, is_parked: bool) -> None:  # noqa: FBT001 - a state, told by one caller
+        """Take note that `task` waits for a reader that is not there."""
+        ...
+
+    def adopt(self, task: AnyTask, producer: "Producer | None") -> None:
+        """Keep `task` until `release`."""
+        ...
+
+    def release(self, task: AnyTask) -> None:
+        """Forget `task`, which has ended."""
+        ...
+
+    def failure(self, error: BaseException, producer: "Producer") -> Failure:
+        """Keep `error`, so that it is reported if nobody receives it."""
+        ...
+
+
+class Target(Protocol):
+    """What a producer fills."""
+
+    def is_settled(self) -> bool:
+        """Whether nothing can be added any more."""
+        ...
+
+    def fail(self, failure: Failure) -> None:
+        """End with an error."""
+        ...
+
+    def forget_producer(self) -> None:
+        """The producer has nothing more to do here."""
+        ...
+
+    def reading_tasks(self) -> Iterable[AnyTask]:
+        """Give the tasks that are reading this now."""
+        ...
+
+
+current_producer: contextvars.ContextVar["Producer | None"] = contextvars.ContextVar("current_producer", default=None)
+
+
+class Producer:
+    """The running side of a promise. Subclasses say in `main` what is produced."""
+
+    __slots__ = ("__weakref__", "context", "owner", "started", "target", "task", "variables")
+
+    def __init__(self, context: ProducerOwner, target: Target, *, is_lazy: bool) -> None:
+        self.context = context
+        self.target: Target | None = target
+        self.owner = current_producer.get()
+        self.started: set[Producer] | None = None
+        self.task: AnyTask | None = None
+        # A lazy producer runs when somebody asks, in the variables of the place where it was made all the same.
+        self.variables = contextvars.copy_context() if is_lazy else None
+
+    async def main(self) -> None:
+        """Produce. Every error is handed to the target; none leaves this coroutine but a cancellation."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """Name the producer, in the user's words."""
+        return "a promise"
+
+    def is_call(self) -> bool:
+        """Whether it is an agent at work, whose errors must not pass unnoticed."""
+        return False
+
+    def failure_line(self) -> str:
+        """Say that this failed and nobody heard of it; the error's own line follows."""
+        return f"Nobody received an error of {self.describe()}"
+
+    def is_fired(self) -> bool:
+        """Whether its result was given up from the start, so that it belongs to nobody's work."""
+        return False
+
+    def helpers(self) -> Iterable[AnyTask]:
+        """Give the tasks beside its own that also work at the target."""
+        return ()
+
+    def launch(self) -> None:
+        """Schedule the work. It begins at the next task switch, never inside this call."""
+        if self.task is not None or self.target is None:
+            return
+        if not self.context.is_active:
+            self.target.fail(Failure(PromiseCancelledError(f"{self.describe()} was never started: its context has ended.")))
+            return
+        main: Coroutine[object, object, None] = self.main()
+        try:
+            task = running_loop("start a promise").create_task(main, context=self.variables)
+        except BaseException:
+            main.close()
+            raise
+        self.task = task
+        self.variables = None
+        self.context.adopt(task, self)
+        owner = self.owner
+        if owner is not None and not self.is_fired():
+            if owner.started is None:
+                owner.started = set()
+            owner.started.add(self)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: AnyTask) -> None:
+        self.context.release(task)
+        target = self.target
+        if target is not None and not target.is_settled():
+            target.fail(self.context.failure(PromiseCancelledError(f"{self.describe()} was cancelled."), self))
+        self._leave_if_all_is_done()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Only what is wrong in this package itself gets here.
+            task.get_loop().call_exception_handler({"message": "A producer failed", "exception": error, "task": task})
+
+    def _leave_if_all_is_done(self) -> None:
+        """Cut the ties, upwards, once nothing that was started from here is running any more.
+
+        Until then they are needed: cancelling a reply must stop the calls behind it, though the agent that passed
+        their replies on has ended long ago.
+        """
+        producer: Producer | None = self
+        while producer is not None and not producer.started and (producer.task is None or producer.task.done()):
+            if producer.target is not None:
+                producer.target.forget_producer()
+                producer.target = None
+            owner = producer.owner
+            if owner is None or owner.started is None or producer not in owner.started:
+                return
+            owner.started.discard(producer)
+            producer = owner
+
+    def cancel(self, message: str) -> None:
+        """Cancel the work and all that it started, recursively, but for what somebody else is reading."""
+        doomed = self._doomed()
+        for producer in doomed:
+            target, task = producer.target, producer.task
+            if target is not None and not target.is_settled():
+                failure = Failure(PromiseCancelledError(message))
+                target.fail(failure)
+            if task is not None:
+                task.cancel(message)
+            else:
+                # Never launched: no task will clean up.
+                producer._leave_if_all_is_done()
+
+    def _doomed(self) -> "list[Producer]":
+        """Give this producer and all below it that only they themselves are waiting for."""
+        family: list[Producer] = [self]
+        for producer in family:
+            family.extend(producer.started or ())
+        spared: set[Producer] = set()
+        while True:
+            doomed = [producer for producer in family if producer not in spared]
+            tasks = {producer.task for producer in doomed}
+            rescued = [
+                producer
+                for producer in doomed
+                if producer is not self
+                and producer.target is not None
+                and any(task not in tasks for task in producer.target.reading_tasks())
+            ]
+            if not rescued:
+                return doomed
+            for producer in rescued:
+                spared.add(producer)
+                # What a spared call has started goes on with it.
+                rescued.extend(child for child in producer.started or () if child not in spared)
+
+
+def current_task() -> AnyTask | None:
+    """Give the task that runs now; `None` in a callback or without a loop."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

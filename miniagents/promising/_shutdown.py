@@ -1,0 +1,54 @@
+"""Cancelling tasks and waiting until they have really ended."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from miniagents.promising._producer import current_task
+from miniagents.promising._waiting import AnyTask
+
+
+async def cancel_and_wait(tasks: Mapping[AnyTask, Any], grace_s: float, logger: logging.Logger) -> None:
+    """Cancel every task in `tasks`, those that appear meanwhile too, each once, and wait until all have ended.
+
+    After `grace_s` seconds those that ignore their cancellation are named on the log and left. Being cancelled oneself
+    does not cut the waiting short, as the tasks would then be left behind; it is raised afterwards.
+    """
+    me = current_task()
+    cancelled: set[AnyTask] = set()
+    interruption: asyncio.CancelledError | None = None
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + grace_s
+    while remaining := [task for task in tasks if task is not me and not task.done()]:
+        for task in remaining:
+            if task not in cancelled:
+                cancelled.add(task)
+                task.cancel()
+        time_left_s = deadline - loop.time()
+        if time_left_s <= 0:
+            names = ", ".join(f"`{name_of_task(task)}`" for task in remaining)
+            logger.error("These tasks ignored their cancellation for %g s and are left behind: %s", grace_s, names)
+            break
+        try:
+            await asyncio.wait(remaining, timeout=time_left_s, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError as error:
+            interruption = error
+    # Callbacks of the ended tasks, which close what they left open, run now.
+    for _ in range(2):
+        await asyncio.sleep(0)
+    if interruption is not None:
+        raise interruption
+
+
+def is_about_to_run(task: AnyTask) -> bool:
+    """Whether what `task` was waiting for has come."""
+    future: Any = getattr(task, "_fut_waiter", None)
+    return future is None or future.done()
+
+
+def name_of_task(task: AnyTask) -> str:
+    """Name a task by what it runs."""
+    coroutine = task.get_coro()
+    name = getattr(coroutine, "__qualname__", repr(coroutine))
+    return f"{task.get_name()} ({name})"

@@ -1,0 +1,121 @@
+"""Waiting for a promise, in a way that can be looked at from outside.
+
+A task that waits does so on a `Waiter`, a future that knows its `Source`: what is waited for. A source knows the tasks
+that can end the wait. So who waits for whom can be read off at any moment, and nothing has to be recorded on the hot
+path; `_deadlock.py` does the reading.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from types import coroutine
+from typing import TYPE_CHECKING, Any, cast
+
+from miniagents.promising.errors import NoRunningLoopError, WrongThreadError
+
+AnyTask = asyncio.Task[Any]
+
+if TYPE_CHECKING:
+    _NoneFuture = asyncio.Future[None]
+else:
+    # Without the subscript the C type is the direct base, which keeps making a waiter cheap.
+    _NoneFuture = asyncio.Future
+
+
+class Waiter(_NoneFuture):
+    """The future on which one task waits for one source."""
+
+    __slots__ = ("source",)
+
+    source: "Source"
+
+
+class Source:
+    """Something that tasks wait for: the next piece of a stream, its end, a value, the end of background work."""
+
+    __slots__ = ("__weakref__", "waiters")
+
+    may_raise_deadlock = True
+    """Whether a task that waits here may be told of a deadlock (an exit that waits for others may not)."""
+
+    def __init__(self) -> None:
+        self.waiters: list[Waiter] | None = None
+
+    def add_waiter(self) -> Waiter:
+        """Give a future to await; it is done as soon as something about this source has changed."""
+        waiter = new_waiter(self)
+        waiters = self.waiters
+        if waiters is None:
+            self.waiters = [waiter]
+        else:
+            waiters.append(waiter)
+            # Waiters that timed out stay in the list; a poller must not make it grow for ever.
+            if not len(waiters) & 31:
+                self.waiters = [waiter for waiter in waiters if not waiter.done()]
+        return waiter
+
+    def wake(self) -> None:
+        """Let every waiting task look again."""
+        waiters = self.waiters
+        if waiters is not None:
+            self.waiters = None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def writers(self) -> "Iterable[AnyTask] | None":
+        """Give the tasks that can end a wait for this source; `None`: unknown, so nothing can be proved."""
+        return None
+
+    def sole_holder_is_needed(self) -> "object | None":
+        """Give the handle that must be in no other hands for `writers()` to be the whole truth, if there is one."""
+        return None
+
+    def describe(self) -> str:
+        """Name what is waited for, in the user's words."""
+        return "something"
+
+    def advice(self) -> str:
+        """Say what mends a wait for this source that cannot end."""
+        return "Wait for it from another place: outside of what it waits for itself."
+
+
+arm_hooks: list[Callable[[asyncio.AbstractEventLoop], None]] = []
+"""Called when a task of a loop begins to wait while no look at that loop is due. `_deadlock.py` puts itself here."""
+
+armed_loops: set[asyncio.AbstractEventLoop] = set()
+"""The loops at which somebody will look soon."""
+
+
+def new_waiter(source: Source) -> Waiter:
+    """Give a waiter on `source` that belongs to the running loop."""
+    loop = asyncio.get_running_loop()
+    waiter = Waiter(loop=loop)
+    waiter.source = source
+    if loop not in armed_loops:
+        for arm in arm_hooks:
+            arm(loop)
+    return waiter
+
+
+def running_loop(action: str) -> asyncio.AbstractEventLoop:
+    """Give the running loop, or raise an error that says that `action` needs one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise NoRunningLoopError(action) from None
+
+
+def check_thread(thread_id: int, action: str) -> None:
+    """Refuse to touch what belongs to another thread: its event loop would not notice until its next timer."""
+    if thread_id != threading.get_ident():
+        raise WrongThreadError(action)
+
+
+@coroutine
+def _bare_yield() -> Any:  # a generator in disguise; typed below
+    yield
+
+
+give_way = cast("Callable[[], Any]", _bare_yield)
+"""`await give_way()` lets every other task that is ready run first. It is `asyncio.sleep(0)` without the extra frame."""

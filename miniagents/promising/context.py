@@ -1,0 +1,429 @@
+"""`PromisingContext`: owns every background task and ends with none left.
+
+    fresh --activate / async with / run--> active --afinalize / leaving the block / end of run--> fresh again
+
+- On success it awaits all background work, and cancels producers that are parked (nobody waits for what they would
+  make). On an error, Ctrl-C or cancellation it cancels everything and awaits that, for `shutdown_grace_s` at most.
+- A task finds its context through a context variable, or, after `activate()`, through its event loop.
+"""
+
+import asyncio
+import functools
+import logging
+import weakref
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
+
+from miniagents.promising import _current
+from miniagents.promising._deadlock import forget_context, watch_context, who_waits
+from miniagents.promising._failure import Failure
+from miniagents.promising._producer import current_task
+from miniagents.promising._reporting import BackgroundErrors, error_report
+from miniagents.promising._runner import run_in_new_loop
+from miniagents.promising._shutdown import cancel_and_wait, is_about_to_run
+from miniagents.promising._waiting import AnyTask, Source, running_loop
+from miniagents.promising.errors import ContextAlreadyActiveError, SyncWithError
+from miniagents.promising.promise_typing import PromiseResolvedHandler, T
+
+if TYPE_CHECKING:
+    from miniagents.promising._producer import Producer
+
+HANDLER = TypeVar("HANDLER", bound=Callable[..., Awaitable[None]])
+
+
+class PromisingContext:
+    """The context that promises need around them; it owns their background tasks.
+
+    There are three ways in: `.run(main())` with an event loop of its own (blocks, works again and again), `async with`,
+    and `activate()` ... `await afinalize()` where no single function encloses the work, as in a web server.
+
+    Args:
+        start_everything_asap_by_default: whether promises start at the next task switch, or when first asked for.
+        appenders_capture_errors_by_default: whether an error in an appender's `with` block goes into its stream.
+        longer_hash_keys: whether hash keys have all 64 hexadecimal digits instead of the first 40.
+        logger: where errors and stall reports go; by default the logger named like the package.
+        log_level_for_errors: at which level errors that nobody received are logged.
+        on_promise_resolved: async handlers, `async def handler(promise, result)`, see `on_promise_resolved()`.
+        background_errors: what becomes of an error in an agent call whose replies nobody read. `"raise"`: logged in one
+            line, and raised in an `ExceptionGroup` when the context ends. `"log"`: logged with its traceback.
+        read_ahead_by_default: how many pieces a producer may be ahead of its furthest reader; `None`: any number.
+        shutdown_grace_s: how long cancelled work may take to end, in seconds, before it is named and left behind.
+        stall_report_s: after how many seconds without progress one log line tells who waits for whom.
+    """
+
+    def __init__(
+        self,
+        *,
+        start_everything_asap_by_default: bool = True,
+        appenders_capture_errors_by_default: bool = False,
+        longer_hash_keys: bool = False,
+        logger: logging.Logger | None = None,
+        log_level_for_errors: int = logging.ERROR,
+        on_promise_resolved: PromiseResolvedHandler | Iterable[PromiseResolvedHandler] = (),
+        background_errors: Literal["raise", "log"] = "raise",
+        read_ahead_by_default: int | None = None,
+        shutdown_grace_s: float = 10.0,
+        stall_report_s: float = 30.0,
+    ) -> None:
+        if background_errors not in ("raise", "log"):
+            raise ValueError(f"`background_errors` is 'raise' or 'log', not {background_errors!r}.")
+        if read_ahead_by_default is not None and read_ahead_by_default < 0:
+            raise ValueError(f"`read_ahead_by_default` is a number of pieces or `None`, not {read_ahead_by_default!r}.")
+        self.start_everything_asap_by_default = start_everything_asap_by_default
+        self.appenders_capture_errors_by_default = appenders_capture_errors_by_default
+        self.longer_hash_keys = longer_hash_keys
+        self.logger = logger or logging.getLogger("miniagents")
+        self.log_level_for_errors = log_level_for_errors
+        self.background_errors = background_errors
+        self.read_ahead_by_default = read_ahead_by_default
+        self.shutdown_grace_s = shutdown_grace_s
+        self.stall_report_s = stall_report_s
+        self.parent: PromisingContext | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.is_active = False
+        self._resolved_handlers: list[PromiseResolvedHandler] = []
+        handlers = [on_promise_resolved] if callable(on_promise_resolved) else on_promise_resolved
+        for handler in handlers:
+            self.on_promise_resolved(handler)
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._tasks: dict[AnyTask, Producer | None] = {}
+        self._parked: set[AnyTask] = set()
+        self._flushing: set[AnyTask] = set()
+        self._idle = _BackgroundWork(self)
+        self._failures: weakref.WeakSet[Failure] = weakref.WeakSet()
+        self._errors = BackgroundErrors()
+        self._is_cancelling = False
+
+    # -- the current context ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def get_current(cls) -> Self:
+        """Give the context that is active here.
+
+        Raises:
+            NoActiveContextError: none is.
+            WrongActiveContextError: the nearest one is not a `cls`.
+        """
+        return _current.get_current(cls)
+
+    @classmethod
+    def find_current(cls) -> "PromisingContext | None":
+        """Give the context that is active here, of whatever class, or `None`."""
+        return _current.find()
+
+    def activate(self) -> Self:
+        """Make this the current context, until `await afinalize()`.
+
+        Besides the calling task and those that it starts, every task of the running event loop that has no nearer
+        context finds this one; called without a running loop, those of the next loop that asks. A process that never
+        finalizes ends all the same.
+
+        Raises:
+            ContextAlreadyActiveError: it is active already.
+        """
+        self._enter()
+        _current.activate_for_loop(self)
+        return self
+
+    def _enter(self) -> None:
+        if self.is_active:
+            raise ContextAlreadyActiveError(type(self).__name__)
+        self.parent = _current.find()
+        self.loop = asyncio.get_running_loop() if current_task() is not None else None
+        self._start_afresh()
+        self.is_active = True
+        _current.enter(self)
+        if self.loop is not None:
+            watch_context(self)
+
+    async def afinalize(self) -> None:
+        """Await all background work and end the context; may be called from any task of the loop.
+
+        Raises:
+            ExceptionGroup: agents failed whose replies nobody read (with `background_errors="raise"`).
+        """
+        await self._finish(None)
+
+    async def __aenter__(self) -> Self:
+        self._enter()
+        return self
+
+    async def __aexit__(
+        self, error_class: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._finish(error)
+
+    def __enter__(self) -> NoReturn:
+        raise SyncWithError(type(self).__name__)
+
+    def __exit__(self, *_: object) -> None:
+        """Never reached, as `__enter__` raises; it is here so that `with` gets as far as that."""
+
+    async def arun(self, awaitable: Awaitable[T]) -> T:
+        """Await `awaitable` inside this context, on the running loop; give its result when all work is done."""
+        async with self:
+            return await awaitable
+
+    def run(self, awaitable: Awaitable[T], *, loop_factory: Callable[[], Any] | None = None) -> T:
+        """Run `awaitable` in an event loop of its own and give its result when all background work is done.
+
+        Ctrl-C and SIGTERM cancel everything that runs, let it clean up and then raise `KeyboardInterrupt` or
+        `SystemExit`; a second Ctrl-C interrupts at once. `loop_factory` makes the loop, for example `uvloop.new_event_loop`.
+
+        Raises:
+            NoRunningLoopError: a loop runs here already; use `await arun(...)`.
+            ExceptionGroup: agents failed whose replies nobody read (with `background_errors="raise"`).
+        """
+        return run_in_new_loop(
+            self.arun, awaitable, name=type(self).__name__, grace_s=self.shutdown_grace_s, loop_factory=loop_factory
+        )
+
+    def run_from_thread(self, func: Callable[..., Any], *args: Any) -> Any:
+        """Run `func(*args)` on the loop of this context, from another thread, and give its result.
+
+        `func` may be a function or a coroutine function. Blocks the calling thread until the result is there.
+
+        Raises:
+            NoRunningLoopError: the context's loop does not run, or runs in this very thread.
+        """
+        return _current.run_from_thread(self, func, args)
+
+    # -- background tasks --------------------------------------------------------------------------------------------
+
+    def start_asap(self, awaitable: Awaitable[T], suppress_errors: bool = True) -> "asyncio.Task[T]":  # noqa: FBT001, FBT002
+        """Run `awaitable` in a background task that this context owns: awaited at its end, cancelled when it must.
+
+        An error in it is logged; with `suppress_errors` false it is left to whoever awaits the task, and counts as a
+        background error if nobody does.
+        """
+        task = running_loop("start a background task").create_task(_as_coroutine(awaitable))
+        self.adopt(task, None)
+        task.add_done_callback(functools.partial(self._background_task_ended, suppress_errors))
+        return task
+
+    def _background_task_ended(self, suppress_errors: bool, task: AnyTask) -> None:
+        self.release(task)
+        if task.cancelled() or self._is_cancelling:
+            return
+        # Asking for the exception keeps asyncio from reporting it once more.
+        error = task.exception() if suppress_errors else None
+        if error is not None:
+            self._log(error, f"The background task `{task.get_name()}` failed")
+            if not isinstance(error, Exception):
+                self._errors.add(error)
+
+    async def aflush_tasks(self) -> None:
+        """Wait until no background task of this context is left, those started meanwhile included.
+
+        Parked producers (which wait for a reader that is not there) and the calling task itself do not count.
+        """
+        me = current_task()
+        mine = me is not None and me in self._tasks
+        if mine and me is not None:
+            self._flushing.add(me)
+        try:
+            while self._busy_count() > 0:
+                await self._idle.add_waiter()
+        finally:
+            if me is not None:
+                self._flushing.discard(me)
+
+    def _busy_count(self) -> int:
+        return len(self._tasks) - len(self._parked) - len(self._flushing)
+
+    def _look_if_idle(self) -> None:
+        if self._idle.waiters is not None and self._busy_count() <= 0:
+            self._idle.wake()
+
+    def adopt(self, task: AnyTask, producer: "Producer | None") -> None:
+        """Keep `task` until `release` (for this package)."""
+        self._tasks[task] = producer
+        if self.loop is None:
+            self.loop = task.get_loop()
+            watch_context(self)
+
+    def release(self, task: AnyTask) -> None:
+        """Forget `task`, which has ended (for this package)."""
+        self._tasks.pop(task, None)
+        self._parked.discard(task)
+        self._look_if_idle()
+
+    def park(self, task: AnyTask, is_parked: bool) -> None:  # noqa: FBT001 - a state, told by one caller
+        """Take note that `task` waits for a reader that is not there (for this package)."""
+        if not is_parked:
+            self._parked.discard(task)
+        elif task in self._tasks:
+            self._parked.add(task)
+        self._look_if_idle()
+
+    def busy_tasks(self) -> list[AnyTask]:
+        """Give the background tasks that the end of this context waits for."""
+        return [task for task in self._tasks if task not in self._parked and task not in self._flushing]
+
+    def producer_of(self, task: AnyTask) -> "Producer | None":
+        """Give what `task` works at, if it is a producer of this context."""
+        return self._tasks.get(task)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    async def _before_waiting(self) -> None:
+        """Do what must be done before background work can come to its end; for subclasses."""
+
+    async def _before_leaving(self) -> None:
+        """Do what must be done when background work has come to its end; for subclasses."""
+
+    async def _finish(self, error: BaseException | None) -> None:
+        if not self.is_active:
+            return
+        try:
+            if error is None:
+                await self._await_background()
+        except BaseException as interruption:
+            error = interruption
+            raise
+        finally:
+            try:
+                if error is not None:
+                    self._is_cancelling = True
+                    await cancel_and_wait(self._tasks, self.shutdown_grace_s, self.logger)
+            finally:
+                self._leave()
+        self._errors.raise_or_note(error)
+
+    async def _await_background(self) -> None:
+        while True:
+            await self._before_waiting()
+            await self.aflush_tasks()
+            if self._parked:
+                await self._cancel_parked()
+                continue
+            await self._before_leaving()
+            if not self._tasks:
+                return
+
+    async def _cancel_parked(self) -> None:
+        # One that was called on at this very moment is about to go on; it is let.
+        parked = [task for task in self._parked if not is_about_to_run(task)]
+        if parked:
+            await cancel_and_wait(dict.fromkeys(parked), self.shutdown_grace_s, self.logger)
+        else:
+            await asyncio.sleep(0)
+
+    def _leave(self) -> None:
+        for failure in list(self._failures):
+            failure.report_if_unreceived()
+        self.is_active = False
+        forget_context(self)
+        _current.leave(self)
+
+    # -- errors ------------------------------------------------------------------------------------------------------
+
+    def failure(self, error: BaseException, producer: "Producer | None") -> Failure:
+        """Keep `error`, so that it is reported if nobody receives it (for this package)."""
+        if isinstance(error, asyncio.CancelledError) or self._is_cancelling:
+            return Failure(error)
+        failure = Failure(error, functools.partial(self._report, producer))
+        self._failures.add(failure)
+        if producer is not None and producer.is_fired():
+            failure.report_if_unreceived()
+        return failure
+
+    def _report(self, producer: "Producer | None", failure: Failure) -> None:
+        error = failure.error
+        what = "A promise could not put its value together" if producer is None else producer.failure_line()
+        is_call_without_reader = producer is not None and producer.is_call() and not failure.had_reader
+        is_first = self._errors.is_new(error)
+        if is_first:
+            self._log(error, what)
+        if not isinstance(error, Exception) or (is_call_without_reader and self.background_errors == "raise"):
+            self._errors.add(error)
+
+    def report_handler_error(self, error: BaseException, what: str) -> None:
+        """Log an error of a handler that runs in the background (for this package)."""
+        self._log(error, what)
+
+    def _log(self, error: BaseException, what: str) -> None:
+        text = error_report(error, what, with_traceback=self.background_errors == "log", reduced=self._reduces_tracebacks())
+        self.logger.log(self.log_level_for_errors, "%s", text)
+
+    def _reduces_tracebacks(self) -> bool:
+        """Whether logged tracebacks leave out the frames of this package; for subclasses."""
+        return True
+
+    # -- handlers ----------------------------------------------------------------------------------------------------
+
+    def on_promise_resolved(self, handler: HANDLER) -> HANDLER:
+        """Register an async `handler(promise, result)`; may be used as a decorator.
+
+        It is called once for every promise that gets its value in this context or in one inside it, prefilled ones too,
+        in a background task, without delaying whoever awaits the promise.
+
+        Raises:
+            TypeError: the handler is not an async function.
+        """
+        _current.require_async_handler(handler, "on_promise_resolved", "promise, result")
+        self._resolved_handlers.append(handler)
+        return handler
+
+    def listens(self) -> bool:
+        """Whether anybody wants to hear of resolved promises, here or further out."""
+        return bool(self._resolved_handlers) or (self.parent is not None and self.parent.listens())
+
+    def promise_was_made(self, promise: Any) -> None:
+        """Tell the handlers as soon as `promise` has its value, if there are any (for this package)."""
+        if self.listens():
+            promise.when_done(functools.partial(self._announce, promise))
+
+    def _announce(self, promise: Any) -> None:
+        result = promise.outcome_if_done()
+        if isinstance(result, Failure) or current_task() is None and not self._loop_runs():
+            return
+        context: PromisingContext | None = self
+        while context is not None:
+            if context.is_active:
+                for handler in context._resolved_handlers:  # noqa: SLF001 - another object of this very class
+                    context.start_asap(handler(promise, result))
+            context = context.parent
+
+    def _loop_runs(self) -> bool:
+        return self.loop is not None and self.loop.is_running()
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def who_waits(self) -> str:
+        """Give a tree of who waits for whom at this moment, one task a line; for a person to read."""
+        return who_waits(self.loop)
+
+    def waits_for_outside(self, reason: str) -> "_current.OutsideWait":
+        """Say that this task now waits for something outside of the program, such as a person.
+
+        `with context.waits_for_outside("a person"):` keeps the stall report silent about this wait, and names the
+        reason in `who_waits()`.
+        """
+        return _current.OutsideWait(reason)
+
+
+class _BackgroundWork(Source):
+    """The wait for all background tasks of a context."""
+
+    __slots__ = ("_context",)
+
+    may_raise_deadlock = False
+
+    def __init__(self, context: PromisingContext) -> None:
+        super().__init__()
+        self._context = weakref.ref(context)
+
+    def writers(self) -> Iterable[AnyTask] | None:
+        context = self._context()
+        return None if context is None else context.busy_tasks()
+
+    def describe(self) -> str:
+        return "the end of all background work"
+
+
+async def _as_coroutine(awaitable: Awaitable[T]) -> T:
+    return await awaitable

@@ -1,0 +1,1 @@
+"""What is built on promises but is not needed by them."""

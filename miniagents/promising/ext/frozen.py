@@ -1,0 +1,335 @@
+"""`Frozen`: an immutable pydantic model that is named by its content, as a git object is."""
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import wraps
+from pathlib import PurePath
+from typing import Any, ClassVar, TypeVar, Union, cast
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, TypeAdapter, model_validator
+
+from miniagents.promising import _current
+
+T = TypeVar("T")
+S = TypeVar("S", bound="Frozen")
+
+HASH_KEY_DIGITS = 40
+"""Digits of a hash key, as many as git has; see `longer_hash_keys` of the context."""
+
+FrozenType = Union[
+    str, int, float, bool, bytes, Decimal, UUID, datetime, date, time, timedelta, PurePath, Enum,
+    frozenset[Any], tuple[Any, ...], "Frozen", None,
+]  # fmt: skip
+"""What a field of a `Frozen` may hold."""
+
+# Exact classes are looked up first: nearly every value is one of these.
+_PLAIN_CLASSES = frozenset({str, int, float, bool, type(None), bytes})
+_LEAF_CLASSES = (str, int, float, bytes, Decimal, UUID, date, time, timedelta, PurePath, Enum)
+
+_duration = TypeAdapter(timedelta)
+
+
+class Frozen(BaseModel):
+    """An immutable pydantic model whose fields, nested ones too, cannot change, and which has a key made of its content.
+
+    Extra fields are allowed. Values are frozen on the way in: a list becomes a tuple, a dict a `Frozen`; what cannot be
+    frozen is refused with a `ValidationError` that names the field. Frozen objects inside are kept as they are.
+
+    Two are equal if they are of one class and have the same content; private attributes and caches do not count.
+    It can be read as a mapping: `x["field"]`, `x.get("field")`, `"field" in x`, `x.keys()`, `x.values()`, `len(x)`,
+    `**x.as_kwargs()`; iteration gives (name, value) pairs, as in pydantic.
+
+    Raises:
+        pydantic.ValidationError: a value cannot be frozen, or a field is set after creation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True, protected_namespaces=())
+
+    class_: str = Field(default="", validate_default=False)
+    """The name of the class."""
+
+    _cache: dict[str, Any] | None = PrivateAttr(default=None)
+
+    unfrozen_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that a subclass declares as not frozen; they are neither in the content nor in the hash key."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _freeze_values(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        given = cast("Mapping[str, Any]", values)
+        # Declared fields are pydantic's to validate first; they are frozen afterwards.
+        declared = cls.model_fields
+        frozen = {name: value if name in declared else freeze(value, str(name)) for name, value in given.items()}
+        if frozen.setdefault("class_", cls.__name__) != cls.__name__:
+            raise ValueError(
+                f"`class_` is the name of the class, here {cls.__name__!r}; it cannot be {frozen['class_']!r}."
+            )
+        for name in given:
+            check_field_name(name)
+        return frozen
+
+    @model_validator(mode="after")
+    def _freeze_declared_fields(self: S) -> S:
+        content = self.__dict__
+        for name in type(self).model_fields:
+            value = content[name]
+            if type(value) is not str and name not in self.unfrozen_fields:
+                content[name] = freeze(value, name)
+            elif type(value) is str:
+                check_text(value, name)
+        return self
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> Any:
+        if name in type(self).model_fields or name in (self.__pydantic_extra__ or ()):
+            return getattr(self, name)
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in type(self).model_fields or name in (self.__pydantic_extra__ or ())
+
+    def __len__(self) -> int:
+        return len(type(self).model_fields) + len(self.__pydantic_extra__ or ())
+
+    def __bool__(self) -> bool:
+        # A message is something even where it has no fields of its own.
+        return True
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Give the value of a field, or `default` if there is no such field."""
+        return self[name] if name in self else default
+
+    def keys(self) -> list[str]:
+        """Give the names of the fields: declared ones in their order, then the extra ones."""
+        return [name for name, _ in self]
+
+    def values(self) -> list[Any]:
+        """Give the values of the fields, in the order of `keys()`."""
+        return [value for _, value in self]
+
+    def as_kwargs(self) -> dict[str, Any]:
+        """Give all fields but `class_`, for `SomeClass(**frozen.as_kwargs())`."""
+        return {name: value for name, value in self if name != "class_"}
+
+    # -- identity ------------------------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Frozen):
+            return NotImplemented
+        return type(self) is type(other) and dict(self) == dict(other)
+
+    def __hash__(self) -> int:
+        return self.cached("hash", lambda: hash((type(self), frozenset(self))))
+
+    def __copy__(self: S) -> S:
+        # Nothing in it can change, so that a copy would only be another name for it.
+        return self
+
+    def __deepcopy__(self: S, memo: dict[int, Any] | None = None) -> S:
+        return self
+
+    # -- as text -------------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        return self.as_string
+
+    @property
+    def as_string(self) -> str:
+        """What `str()` gives: `full_json`, unless a subclass overrides `_as_string`."""
+        return self.cached("as_string", self._as_string)
+
+    def _as_string(self) -> str:
+        return self.full_json
+
+    @property
+    def full_json(self) -> str:
+        """Everything in it as JSON, nested objects included."""
+        return self.cached("full_json", lambda: json.dumps(self._full_content(), ensure_ascii=False))
+
+    def _full_content(self) -> dict[str, Any]:
+        return {name: to_json(value, name, nested=Frozen._full_content) for name, value in self.content_items()}
+
+    def serialize(self) -> dict[str, Any]:
+        """Give the content as a dict that JSON can hold; this is what `hash_key` is made of. Sequences stay tuples."""
+        return {name: to_json(value, name, nested=lambda frozen: frozen.serialize()) for name, value in self.content_items()}
+
+    def content_items(self) -> Iterator[tuple[str, Any]]:
+        """Give the (name, value) pairs that make up the content: all fields but the unfrozen ones."""
+        for name, value in self:
+            if name not in self.unfrozen_fields:
+                yield name, value
+
+    @property
+    def serialized(self) -> str:
+        """`serialize()` as JSON text, with sorted keys."""
+        return self.cached(
+            f"serialized, {_hash_key_digits()}",
+            lambda: json.dumps(self.serialize(), ensure_ascii=False, sort_keys=True, allow_nan=False),
+        )
+
+    @property
+    def hash_key(self) -> str:
+        """The sha256 of `serialized` in hexadecimal: 40 digits, or all 64 where the context says `longer_hash_keys`.
+
+        Equal content gives an equal key, whatever the order of the fields. Works without an active context.
+        """
+        digits = _hash_key_digits()
+        return self.cached(
+            f"hash_key, {digits}", lambda: hashlib.sha256(self.serialized.encode()).hexdigest()[:digits]
+        )
+
+    def cached(self, name: str, make: Callable[[], T]) -> T:
+        """Give what `make()` gave at the first call with this `name`; it is kept on the object, but is no field."""
+        cache = self._cache
+        if cache is None:
+            cache = self._cache = {}
+        if name not in cache:
+            cache[name] = make()
+        return cast("T", cache[name])
+
+
+def _hash_key_digits() -> int:
+    context = _current.find()
+    return 64 if context is not None and context.longer_hash_keys else HASH_KEY_DIGITS
+
+
+def cached_privately(method: Callable[[S], T]) -> Callable[[S], T]:
+    """Make a method of a `Frozen` without arguments compute its result once per object.
+
+    The result is no field: it changes neither equality nor the hash key. Put it below `@property` for a property.
+    """
+
+    @wraps(method)
+    def cached(self: S) -> T:
+        return self.cached(f"method {method.__qualname__}", lambda: method(self))
+
+    return cached
+
+
+def is_leaf_class(kind: type) -> bool:
+    """Whether values of this class are frozen as they are."""
+    return issubclass(kind, _LEAF_CLASSES) or kind in _PLAIN_CLASSES
+
+
+def check_field_name(name: object) -> None:
+    """Refuse a field name that cannot be stored.
+
+    Raises:
+        ValueError: it is no string, or it ends like the references that stand for nested messages.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"A field is named by a string, not by {name!r}.")  # noqa: TRY004 - pydantic reports it
+    if name.endswith(("__hash_key", "__hash_keys")):
+        raise ValueError(
+            f"`{name}`: names that end in `__hash_key` or `__hash_keys` stand for nested messages in the stored form. "
+            "Choose another name."
+        )
+    check_text(name, "the name of a field")
+
+
+def check_text(text: str, field: str) -> None:
+    """Refuse text that UTF-8 cannot hold."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"`{field}` cannot be frozen: {text!r} has a lone surrogate, which is no character and has no place in "
+                "UTF-8. Decode the bytes it came from with `errors='replace'`."
+            ) from None
+
+
+def freeze(value: Any, field: str) -> Any:
+    """Give `value` in an immutable form: lists as tuples, dicts as `Frozen`, everything allowed as it is.
+
+    Raises:
+        ValueError: it cannot be frozen; `field` (a path such as `a.b[2]`) is named.
+    """
+    kind = type(value)
+    if kind in _PLAIN_CLASSES:
+        if kind is str:
+            check_text(value, field)
+        elif kind is float and not math.isfinite(value):
+            raise _refusal(value, field, "JSON has no such number")
+        return value
+    if isinstance(value, Frozen):
+        return value
+    if isinstance(value, list | tuple):
+        items = cast("list[Any] | tuple[Any, ...]", value)
+        return tuple([freeze(item, f"{field}[{index}]") for index, item in enumerate(items)])
+    if isinstance(value, Mapping):
+        entries = cast("Mapping[Any, Any]", value)
+        for key in entries:
+            if not isinstance(key, str):
+                raise _refusal(value, field, f"its key {key!r} is not a string")
+        return Frozen(**{key: freeze(item, f"{field}.{key}") for key, item in entries.items()})
+    if isinstance(value, frozenset):
+        members = cast("frozenset[Any]", value)
+        return frozenset(_freeze_leaf(member, f"{field}{{...}}") for member in members)
+    if isinstance(value, BaseModel) and not isinstance(value, Frozen):
+        return freeze(dict(value), field)
+    return _freeze_leaf(value, field)
+
+
+def _freeze_leaf(value: Any, field: str) -> Any:
+    if isinstance(value, SecretStr):
+        raise _refusal(value, field, "a secret must not be stored; give it to the agent as a setting instead")
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise _refusal(value, field, "JSON has no such number")
+    if value is None or isinstance(value, (*_LEAF_CLASSES, Frozen)):
+        if isinstance(value, str):
+            check_text(value, field)
+        return value
+    raise _refusal(value, field, f"{type(value).__name__} can change, or cannot be stored")
+
+
+def _refusal(value: object, field: str, why: str) -> ValueError:
+    return ValueError(
+        f"`{field}` cannot be frozen: {value!r}: {why}. Allowed are `None`, strings, numbers, booleans, bytes, UUIDs, "
+        "dates and times, paths, enum members, frozensets of those, lists, tuples, dicts and `Frozen` objects."
+    )
+
+
+def to_json(value: Any, field: str, nested: Callable[[Frozen], Any]) -> Any:
+    """Give a frozen value in a form that JSON can hold; `nested` turns nested `Frozen` objects into theirs."""
+    kind = type(value)
+    if kind in _PLAIN_CLASSES and kind is not bytes:
+        return value
+    if isinstance(value, Frozen):
+        return nested(value)
+    if isinstance(value, tuple):
+        items = cast("tuple[Any, ...]", value)
+        return tuple([to_json(item, f"{field}[{index}]", nested) for index, item in enumerate(items)])
+    if isinstance(value, Enum):
+        return to_json(freeze(value.value, field), field, nested)
+    if isinstance(value, frozenset):
+        members = [to_json(member, field, nested) for member in cast("frozenset[Any]", value)]
+        return tuple(sorted(members, key=lambda member: json.dumps(member, ensure_ascii=False, sort_keys=True)))
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Decimal | UUID | PurePath):
+        return str(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return cast("str", _duration.dump_python(value, mode="json"))
+    if isinstance(value, bool | int | float | str):
+        # A subclass, such as an `IntFlag` or a `str` of a library: its plain value.
+        return kind.__mro__[kind.__mro__.index(_plain_base(kind))](value)
+    raise _refusal(value, field, f"{kind.__name__} has no form in JSON")
+
+
+def _plain_base(kind: type) -> type:
+    return next(base for base in (bool, int, float, str) if issubclass(kind, base))

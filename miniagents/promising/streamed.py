@@ -1,0 +1,405 @@
+"""`StreamedPromise`: a promise whose value comes in pieces, replayed to every reader from the first one.
+
+The pieces are in one `Buffer` that all readers share; a reader is an index into it (see `_buffer.py` for the states). A
+streamer is pumped by one task of its own, which is all that stands between it and the buffer; an appender writes into
+the buffer directly. The whole is put together from the pieces when somebody awaits it, in the awaiter's own task, as
+no work is left to do then; only a `resolver` of the user's gets a task.
+"""
+
+from collections.abc import AsyncIterator, Generator, Iterable
+from time import monotonic
+from typing import Any, Generic, TypeVar, cast
+
+from miniagents.promising._buffer import ENDED, UNBOUNDED_DEMAND, Buffer
+from miniagents.promising._failure import Failure
+from miniagents.promising._producer import Producer, current_producer, current_task
+from miniagents.promising._waiting import AnyTask, give_way
+from miniagents.promising.appender import StreamAppender
+from miniagents.promising.errors import FunctionNotProvidedError, PromiseCancelledError
+from miniagents.promising.promise import Promise
+from miniagents.promising.promise_typing import PromiseResolver, PromiseStreamer
+from miniagents.promising.sentinels import NO_VALUE
+
+PIECE_co = TypeVar("PIECE_co", covariant=True)
+WHOLE_co = TypeVar("WHOLE_co", covariant=True)
+
+BURST_PIECES = 32
+"""How many pieces a producer makes in one go with nobody keeping pace before it lets the others run."""
+BURST_S = 0.005
+"""How many seconds it may take for them at most (looked at after every piece)."""
+REPLAY_PIECES = 256
+"""How many pieces that are there already a reader takes in one go before it lets the others run."""
+
+
+class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
+    """A value that arrives piece by piece.
+
+    - `async for piece in promise` replays the stream from its first piece and then follows it live. Any number of
+      readers may do so, at any time; the streamer runs once for all of them.
+    - `await promise` gives the whole: what `resolver(promise)` makes of the pieces, by default a tuple of them.
+    - `promise(...)` gives a fresh iterator, so that one promise can be the streamer of another.
+
+    `streamer(promise)` returns an async iterator of pieces (or is a `StreamAppender` that outside code writes to). An
+    error that it raises ends the stream: every reader gets the pieces before it, then the very same exception, then
+    `StopAsyncIteration`. An exception object that was appended, or that the streamer yields, is a piece: it is raised at
+    its place, and a reader that asks for more goes on behind it.
+
+    With `start_asap` true (by default what the context says) the streamer starts at the next task switch. False: it
+    starts when somebody first asks, and makes a piece only when a reader waits for one. `read_ahead` is how many pieces
+    it may be ahead of its furthest reader (`None`: what the context says, by default without bound).
+
+    Raises:
+        FunctionNotProvidedError: no pieces, no streamer and no override of `_streamer`, or two sources of either kind.
+        AppenderNotOpenError: the streamer is an appender that was never opened.
+        NoActiveContextError: no context is active (one that is prefilled needs none).
+    """
+
+    __slots__ = ("_buffer", "_streamer_function")
+
+    def __init__(
+        self,
+        streamer: "PromiseStreamer[PIECE_co] | StreamAppender[PIECE_co] | None" = None,
+        prefill_pieces: "Iterable[PIECE_co] | Any" = NO_VALUE,
+        resolver: PromiseResolver[WHOLE_co] | None = None,
+        prefill_result: "WHOLE_co | Any" = NO_VALUE,
+        start_asap: bool | None = None,  # noqa: FBT001 - the published signature
+        read_ahead: int | None = None,
+    ) -> None:
+        has_own_streamer = type(self)._streamer is not StreamedPromise._streamer
+        if streamer is not None and prefill_pieces is not NO_VALUE:
+            raise FunctionNotProvidedError(
+                f"Give `{type(self).__name__}` either a `streamer` or `prefill_pieces`, not both."
+            )
+        if streamer is None and prefill_pieces is NO_VALUE and not has_own_streamer:
+            raise FunctionNotProvidedError(
+                f"`{type(self).__name__}` has no way to get its pieces. Give it `streamer=` (a function that is called "
+                "with the promise and returns an async iterator) or `prefill_pieces=`, or override `def _streamer(self)`"
+                " in a subclass."
+            )
+        if resolver is not None and prefill_result is not NO_VALUE:
+            raise FunctionNotProvidedError(
+                f"Give `{type(self).__name__}` either a `resolver` or a `prefill_result`, not both."
+            )
+        if read_ahead is not None and read_ahead < 0:
+            raise ValueError(f"`read_ahead` is a number of pieces, 0 or more, or `None` for no bound; not {read_ahead}.")
+        self._start_stream(streamer, prefill_pieces, resolver, prefill_result, start_asap, read_ahead)
+
+    def _start_stream(
+        self,
+        streamer: Any,
+        prefill_pieces: Any,
+        resolver: PromiseResolver[Any] | None,
+        prefill_result: Any,
+        start_asap: bool | None,
+        read_ahead: int | None,
+    ) -> None:
+        # Taken before anything else, so that an appender that is not open is refused before anything exists.
+        appended = streamer.stream() if isinstance(streamer, StreamAppender) else None
+        self._streamer_function = None if appended is not None else streamer
+        is_resolved_by_user = resolver is not None or type(self)._resolver is not StreamedPromise._resolver
+        is_pumped = appended is None and prefill_pieces is NO_VALUE
+        needs_work = is_pumped or (is_resolved_by_user and prefill_result is NO_VALUE)
+        self._set_up(resolver, prefill_result, needs_context=needs_work)
+        context = self._context
+        if appended is not None:
+            self._buffer: Buffer[Any] = appended
+            appended.bound = read_ahead if read_ahead is not None or context is None else context.read_ahead_by_default
+        elif is_pumped:
+            self._pump_into_buffer(start_asap, read_ahead)
+        else:
+            self._buffer = prefilled_buffer(prefill_pieces)
+        if needs_work and is_resolved_by_user:
+            self._prepare(start_asap)
+        elif context is not None:
+            context.promise_was_made(self)
+
+    def _pump_into_buffer(self, start_asap: bool | None, read_ahead: int | None) -> None:
+        context = self._needed_context()
+        eager = context.start_everything_asap_by_default if start_asap is None else start_asap
+        bound = context.read_ahead_by_default if read_ahead is None else read_ahead
+        # A lazy stream makes a piece when somebody waits for it, unless it was told how far ahead it may be.
+        self._buffer = Buffer(bound if eager else bound or 0)
+        pump = _Pump(context, self._buffer, is_lazy=not eager)
+        pump.promise = self
+        self._buffer.producer = pump
+        if eager:
+            pump.launch()
+
+    # -- what users call -----------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[PIECE_co]:
+        buffer = self._buffer
+        if not buffer.had_reader:
+            buffer.mark_read()
+        return StreamReader(buffer)
+
+    def __call__(self, *_: Any, **__: Any) -> AsyncIterator[PIECE_co]:
+        """Give a fresh iterator over the pieces; the arguments, if any, are ignored."""
+        return self.__aiter__()
+
+    def __await__(self) -> Generator[Any, Any, WHOLE_co]:
+        value = self.outcome_if_done()
+        if value is NO_VALUE:
+            buffer = self._buffer
+            if not buffer.had_reader:
+                buffer.mark_read()
+            value = yield from self._outcome().__await__()
+        if value.__class__ is Failure:
+            raise value.receive()
+        return value
+
+    def done(self) -> bool:
+        """Whether `await promise` would give its result, or its error, without waiting."""
+        return self.outcome_if_done() is not NO_VALUE
+
+    def cancel(self, msg: str | None = None) -> bool:
+        """Stop what makes the pieces; `True` unless all was finished already.
+
+        The promise is done at once: readers get the pieces so far and then `PromiseCancelledError` (with `msg`). The
+        task behind it is cancelled at its next step and runs its `finally` blocks; the calls that it made are cancelled
+        with it, recursively, but for those that somebody outside is reading and those that were kicked off.
+        """
+        if self.done():
+            return False
+        message = msg or "The promise was cancelled."
+        buffer = self._buffer
+        producers = [producer for producer in (self._producer, buffer.producer) if producer is not None]
+        failure = Failure(PromiseCancelledError(message))
+        buffer.replace_end(failure)
+        self._settle(failure)
+        for producer in producers:
+            producer.cancel(message)
+        return True
+
+    async def _resolver(self) -> WHOLE_co:
+        """Make the whole of the pieces; for subclasses that override it instead of being given a `resolver`."""
+        if self._resolver_function is not None:
+            return await self._resolver_function(self)
+        outcome = await self._outcome()
+        if isinstance(outcome, Failure):
+            raise outcome.receive()
+        return cast("WHOLE_co", outcome)
+
+    def _streamer(self) -> AsyncIterator[PIECE_co]:
+        """Give the pieces; for subclasses that override it instead of being given a `streamer`."""
+        if self._streamer_function is None:
+            raise FunctionNotProvidedError(f"`{type(self).__name__}` has no streamer.")
+        return self._streamer_function(self)
+
+    # -- for the package -----------------------------------------------------------------------------------------
+
+    def _package(self, pieces: list[Any]) -> Any:
+        """Make the whole of all pieces, none of which is an error. Takes no time and waits for nothing."""
+        return tuple(pieces)
+
+    def outcome_if_done(self) -> Any:
+        """Give the value, the `Failure`, or `NO_VALUE`, without waiting and without counting as a reader."""
+        if self._value is NO_VALUE and self._buffer.end is not None and not self._has_resolver():
+            self._settle(self._packaged())
+        return self._value
+
+    def _packaged(self) -> Any:
+        buffer = self._buffer
+        for piece in buffer.pieces:
+            if piece.__class__ is Failure:
+                return piece
+        if isinstance(buffer.end, Failure):
+            return buffer.end
+        try:
+            return self._package(buffer.pieces)
+        except Exception as error:  # noqa: BLE001 - what is wrong with the pieces is for those who want the whole
+            return Failure(error) if self._context is None else self._context.failure(error, None)
+
+    def _has_resolver(self) -> bool:
+        return self._producer is not None or self._resolver_function is not None
+
+    async def _outcome(self) -> Any:
+        if self._has_resolver():
+            return await super()._outcome()
+        buffer = self._buffer
+        reading = _ReadingOfWhole()
+        buffer.add_reader(reading)
+        buffer.begin()
+        buffer.demand(UNBOUNDED_DEMAND)
+        while buffer.end is None:
+            await buffer.add_end_waiter()
+        return self.outcome_if_done()
+
+    def when_done(self, callback: Any) -> None:
+        """Call `callback` when the promise is done, at once if it is; never makes anything start."""
+        if self._has_resolver():
+            super().when_done(callback)
+        else:
+            self._buffer.when_ended(callback)
+
+    def buffer(self) -> Buffer[Any]:
+        """Give the stream behind this promise, for readers of this package that do not count as readers."""
+        return self._buffer
+
+
+class StreamReader(AsyncIterator[PIECE_co]):
+    """One iteration over the pieces of a stream, from the first."""
+
+    __slots__ = ("__weakref__", "_buffer", "_gave_way_at", "_gave_way_at_index", "_index", "reading_task")
+
+    def __init__(self, buffer: Buffer[Any]) -> None:
+        self._buffer = buffer
+        self._index = 0
+        self._gave_way_at = 0.0
+        self._gave_way_at_index = 0
+        self.reading_task: AnyTask | None = None
+
+    def __aiter__(self) -> "StreamReader[PIECE_co]":
+        return self
+
+    async def __anext__(self) -> PIECE_co:
+        buffer = self._buffer
+        index = self._index
+        while True:
+            if index < len(buffer.pieces):
+                if not index & 15 and self._has_read_enough(index):
+                    await give_way()
+                    continue
+                piece = buffer.pieces[index]
+                self._index = index = index + 1
+                if buffer.bound is not None:
+                    buffer.demand(index)
+                if piece.__class__ is Failure:
+                    raise piece.receive()
+                return piece
+            if buffer.end is not None:
+                return self._finish(buffer.end)
+            if self.reading_task is None:
+                self._begin(buffer)
+            if buffer.bound is not None:
+                buffer.demand_next(index)
+            self._gave_way_at_index = index
+            await buffer.add_waiter()
+
+    def _has_read_enough(self, index: int) -> bool:
+        """Whether it is time to let other tasks run: so many pieces, or so long, without a wait in between."""
+        now = monotonic()
+        if index - self._gave_way_at_index < REPLAY_PIECES and now - self._gave_way_at < BURST_S:
+            return False
+        # The first look only starts the clock.
+        is_first = self._gave_way_at == 0.0
+        self._gave_way_at = now
+        self._gave_way_at_index = index
+        return not is_first
+
+    def _begin(self, buffer: Buffer[Any]) -> None:
+        # Only a reader that has to wait needs to be known: nothing can be cancelled under one that finds all it wants.
+        self.reading_task = current_task()
+        buffer.add_reader(self)
+        buffer.begin()
+
+    def _finish(self, end: Any) -> Any:
+        self.reading_task = None
+        # After its error a stream is over, however often one asks.
+        self._buffer = OVER
+        self._index = 0
+        if end is ENDED:
+            raise StopAsyncIteration
+        raise end.receive()
+
+
+class _ReadingOfWhole:
+    """Stands for a task that awaits the whole of a stream."""
+
+    __slots__ = ("__weakref__", "reading_task")
+
+    def __init__(self) -> None:
+        self.reading_task: AnyTask | None = current_task()
+
+
+class _Pump(Producer):
+    """Moves the pieces of a streamer into the buffer."""
+
+    __slots__ = ("promise",)
+
+    promise: "StreamedPromise[Any, Any]"
+
+    async def main(self) -> None:
+        current_producer.set(self)
+        buffer = cast("Buffer[Any]", self.target)
+        iterator: Any = None
+        try:
+            iterator = as_async_iterator(self.promise._streamer())  # noqa: SLF001 - the override point of its class
+            await pump(iterator, buffer, self.context.park)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            buffer.close(self.context.failure(error, self))
+        else:
+            buffer.close()
+            return
+        # Reached after an error only: the generator may still be open, with `finally` blocks to run.
+        if hasattr(iterator, "aclose"):
+            try:
+                await iterator.aclose()
+            except BaseException as error:  # noqa: BLE001 - the stream has its error; this one comes in addition
+                self.context.failure(error, self)
+
+    def describe(self) -> str:
+        function = self.promise._streamer_function  # noqa: SLF001 - one file, one secret
+        name = getattr(function, "__qualname__", type(self.promise).__name__)
+        return f"a stream of `{name}`"
+
+
+async def pump(iterator: AsyncIterator[Any], buffer: Buffer[Any], park: Any) -> None:
+    """Append all that `iterator` gives to `buffer`, within its bound, letting the readers run in between.
+
+    A reader that keeps pace is waiting each time a piece comes, which shows that this task has been suspended; only
+    where nobody waits does the pump count, and give way.
+    """
+    pieces = buffer.pieces
+    burst = 0
+    burst_ends_at = 0.0
+    if buffer.bound is not None:
+        await buffer.wait_for_room(park)
+    async for piece in iterator:
+        if buffer.end is not None:
+            raise PromiseCancelledError("Nobody wants the rest of this stream: it was cancelled.")
+        pieces.append(Failure(piece) if isinstance(piece, BaseException) else piece)
+        if buffer.waiters is not None:
+            buffer.wake()
+            burst = 0
+        elif burst == 0:
+            burst = 1
+            burst_ends_at = monotonic() + BURST_S
+        else:
+            burst += 1
+            if burst >= BURST_PIECES or monotonic() > burst_ends_at:
+                burst = 0
+                await give_way()
+        if buffer.bound is not None:
+            await buffer.wait_for_room(park)
+
+
+def as_async_iterator(streamer_result: Any) -> Any:
+    """Give the async iterator that a streamer has returned.
+
+    Raises:
+        TypeError: it returned something else.
+    """
+    if hasattr(streamer_result, "__anext__"):
+        return streamer_result
+    if hasattr(streamer_result, "__aiter__"):
+        return streamer_result.__aiter__()
+    if hasattr(streamer_result, "close"):
+        # A coroutine that nobody will await would print a warning of its own.
+        streamer_result.close()
+    raise TypeError(
+        f"A streamer must return an async iterator, but it returned {streamer_result!r}. Write it as an async generator: "
+        "`async def streamer(promise): yield piece`."
+    )
+
+
+def prefilled_buffer(pieces: Iterable[Any]) -> Buffer[Any]:
+    """Give a stream that has ended and holds `pieces`."""
+    buffer: Buffer[Any] = Buffer()
+    buffer.pieces = [Failure(piece) if isinstance(piece, BaseException) else piece for piece in pieces]
+    buffer.end = ENDED
+    return buffer
+
+
+OVER: Buffer[Any] = prefilled_buffer(())
+"""What an exhausted reader reads from."""
