@@ -1,17 +1,17 @@
 """miniagents: multi-agent programs in asyncio, in which everything is an agent and every value is a replayable stream.
 
-    from miniagents import InteractionContext, MiniAgents, miniagent
+from miniagents import InteractionContext, MiniAgents, miniagent
 
-    @miniagent
-    async def my_agent(ctx: InteractionContext) -> None:
-        async for message_promise in ctx.message_promises:
-            ctx.reply(f"You said: {await message_promise}")
+@miniagent
+async def my_agent(ctx: InteractionContext) -> None:
+    async for message_promise in ctx.message_promises:
+        ctx.reply(f"You said: {await message_promise}")
 
-    async def main() -> None:
-        async for message_promise in my_agent.inquire(["Hello", "World"]):
-            print(await message_promise)
+async def main() -> None:
+    async for message_promise in my_agent.inquire(["Hello", "World"]):
+        print(await message_promise)
 
-    MiniAgents().run(main())
+MiniAgents().run(main())
 """
 
 from miniagents.errors import DeadlockError, MiniAgentsError, PromiseCancelledError

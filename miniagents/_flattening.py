@@ -6,75 +6,108 @@ task each, which begins when everything before it in the same sequence is there.
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from pydantic import BaseModel
 
 from miniagents.errors import NotAMessageError
 from miniagents.messages import Message, MessagePromise, checked_text
 from miniagents.promising._failure import Failure
+from miniagents.promising.ext.frozen import check_field_name
 
-MakeAsyncPart = Callable[[Any], Any]
 
 
-def flat_pieces(
-    messages: object,
-    *,
-    is_sequence: Callable[[object], bool],
-    make_failure: Callable[[BaseException], Failure],
-    make_async_part: MakeAsyncPart,
-) -> list[Any]:
-    """Give the pieces of a sequence that `messages` stands for.
+class Flattener:
+    """Makes one thing that was handed over flat; `pieces` is what it stands for.
 
     A piece is a str, a `Message`, a `MessagePromise`, a nested sequence promise, or a `Failure`. Texts stay texts until
-    somebody reads them. `make_async_part` turns an async iterable into a nested sequence.
-
-    Raises:
-        NotAMessageError: something in it cannot become a message; nothing is sent then.
+    somebody reads them.
     """
-    if messages.__class__ is str:
-        return [checked_text(cast("str", messages))]
-    pieces: list[Any] = []
-    # The containers that are being read, to refuse one that holds itself.
-    path: list[tuple[object, Iterator[Any]]] = [(None, iter((messages,)))]
-    while path:
-        container, items = path[-1]
-        try:
-            item = next(items)
-        except StopIteration:
-            path.pop()
-            continue
-        except Exception as error:  # noqa: BLE001 - the iterable's own error: it belongs at its place in the sequence
-            if container is None:
-                raise
-            pieces.append(make_failure(error))
-            path.pop()
-            continue
-        if item.__class__ is str:
-            pieces.append(checked_text(item))
-        elif item is None:
-            continue
-        elif isinstance(item, Message | MessagePromise) or is_sequence(item):
-            pieces.append(item)
-        elif isinstance(item, BaseException):
-            pieces.append(make_failure(item))
-        elif (message := _as_message(item)) is not None:
-            pieces.append(message)
-        elif hasattr(item, "__aiter__"):
-            pieces.append(make_async_part(item))
-        elif isinstance(item, Iterable) and not _is_refused(item):
-            if any(outer is item for outer, _ in path):
-                raise NotAMessageError(item) from ValueError("a list that contains itself has no end")
-            path.append((cast("object", item), iter(cast("Iterable[Any]", item))))
-        else:
-            _refuse(item)
-    return pieces
+
+    __slots__ = ("_is_sequence", "_make_async_part", "_make_failure", "nested", "pieces")
+
+    def __init__(
+        self,
+        *,
+        is_sequence: Callable[[object], bool],
+        make_failure: Callable[[BaseException], Failure],
+        make_async_part: Callable[["Flattener", Any], Any],
+    ) -> None:
+        self.pieces: list[Any] = []
+        self.nested: list[Any] = []
+        self._is_sequence = is_sequence
+        self._make_failure = make_failure
+        self._make_async_part = make_async_part
+
+    def flatten(self, messages: object) -> None:
+        """Collect what `messages` stands for.
+
+        Raises:
+            NotAMessageError: something in it cannot become a message; nothing must be sent then.
+        """
+        pieces = self.pieces
+        path: list[Iterator[Any]] = [iter((messages,))]
+        # What is being read, to refuse a container that holds itself.
+        containers: list[int] = [0]
+        on_path = {0}
+        while path:
+            try:
+                item = next(path[-1])
+            except StopIteration:
+                path.pop()
+                on_path.discard(containers.pop())
+                continue
+            except Exception as error:  # noqa: BLE001 - the iterable's own error belongs at its place in the sequence
+                pieces.append(self._make_failure(error))
+                path.pop()
+                on_path.discard(containers.pop())
+                continue
+            kind = item.__class__
+            if kind is str:
+                pieces.append(item if item.isascii() else checked_text(item))
+            elif kind is list or kind is tuple or (kind is not MessagePromise and self._is_iterable(item)):
+                if id(item) in on_path:
+                    raise NotAMessageError(item) from ValueError("A list that contains itself has no end.")
+                path.append(iter(item))
+                containers.append(id(item))
+                on_path.add(id(item))
+            elif item is not None:
+                pieces.append(self._piece(item))
+
+    def _is_iterable(self, item: Any) -> bool:
+        """Whether `item` stands for several; models and messages can be iterated too, but do not."""
+        return (
+            isinstance(item, Iterable)
+            and not isinstance(
+                item, str | Mapping | BaseModel | BaseException | bytes | bytearray | memoryview | Awaitable
+            )
+            and not inspect.isclass(item)
+        )
+
+    def _piece(self, item: Any) -> Any:
+        if isinstance(item, Message | MessagePromise):
+            return item
+        if self._is_sequence(item):
+            self.nested.append(item)
+            return item
+        if isinstance(item, BaseException):
+            return self._make_failure(item)
+        message = _as_message(item)
+        if message is not None:
+            return message
+        if hasattr(item, "__aiter__"):
+            part = self._make_async_part(self, item)
+            self.nested.append(part)
+            return part
+        return _refuse(item)
 
 
 def _as_message(item: object) -> str | Message | None:
     if isinstance(item, str):
         return checked_text(str(item))
     if isinstance(item, Mapping):
+        for name in cast("Mapping[object, Any]", item):
+            check_field_name(name)
         return Message(**cast("Mapping[str, Any]", item))
     if isinstance(item, BaseModel):
         if hasattr(item, "inquire"):
@@ -83,11 +116,7 @@ def _as_message(item: object) -> str | Message | None:
     return None
 
 
-def _is_refused(item: object) -> bool:
-    return isinstance(item, bytes | bytearray | memoryview | Awaitable) or inspect.isclass(item)
-
-
-def _refuse(item: Any) -> None:
+def _refuse(item: Any) -> NoReturn:
     error = NotAMessageError(item)
     if inspect.iscoroutine(item):
         # Else Python warns, in addition, that it was never awaited.

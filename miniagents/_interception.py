@@ -6,8 +6,9 @@ from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
 from miniagents._reordering import SequenceBuffer
+from miniagents._sequence_parts import AsyncPart
 from miniagents.errors import UnknownSettingError
-from miniagents.message_sequence import AsyncPart, MessageSequencePromise
+from miniagents.message_sequence import MessageSequencePromise, append_messages
 from miniagents.promising.ext.frozen import Frozen
 
 EXTENSION_GROUP = "miniagents.extensions"
@@ -33,10 +34,11 @@ class CallInterceptor(Protocol):
     def intercept_call(self, call: InterceptedCall, proceed: Proceed) -> AsyncIterator[Any]:
         """Give the replies that the caller gets; an async generator, run in a task of its own.
 
-        `proceed()` makes the call (or asks the next interceptor) and gives the replies, which no reader sees before this
-        generator yields them: `async for reply in proceed(): yield reply`. One that does not call it answers by itself.
-        Message promises may be yielded while their tokens are still coming. The iteration raises an error at its place
-        and goes on behind it if it is asked for more; an exception that is yielded is raised to the caller at its place.
+        `proceed()` makes the call (or asks the next interceptor) and gives the replies, which no reader sees before
+        this generator yields them: `async for reply in proceed(): yield reply`. One that does not call it answers by
+        itself. Message promises may be yielded while their tokens are still coming. The iteration raises an error at
+        its place and goes on behind it if it is asked for more; an exception that is yielded is raised to the caller at
+        its place.
         """
         ...
 
@@ -60,6 +62,7 @@ def _step(
         producer = _Interception(context, buffer, is_lazy=is_lazy)
         producer.streamer = lambda _: interceptor.intercept_call(call, inner)
         producer.after = []
+        producer.append = append_messages
         producer.call = call
         producer.fired = is_fired
         buffer.producer = producer

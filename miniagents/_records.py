@@ -5,19 +5,31 @@ not there when the context ends is recorded as unread.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from miniagents._reordering import flat_parts
-from miniagents.message_sequence import MessageSequencePromise, error_text
+from miniagents._sequence_parts import error_text
+from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import Message, MessagePromise
 from miniagents.miniagent_typing import PersistMessageHandler
 from miniagents.promising._buffer import Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising.ext.frozen import Frozen
 
-if TYPE_CHECKING:
-    from miniagents.miniagents import MiniAgent, MiniAgents
+
+class RecordingContext(Protocol):
+    """What persisting needs of the context: see `MiniAgents`."""
+
+    is_active: bool
+
+    def start_asap(self, awaitable: Awaitable[None], /) -> object:
+        """Run `awaitable` in the background."""
+        ...
+
+    def report_handler_error(self, error: BaseException, what: str) -> None:
+        """Log an error of a handler."""
+        ...
 
 
 class AgentCallNode(Message):
@@ -45,7 +57,7 @@ class AgentReplyNode(Message):
 class MessagePersister:
     """Offers every resolved message object to the handlers, once, and what is inside it before it."""
 
-    def __init__(self, mini_agents: "MiniAgents") -> None:
+    def __init__(self, mini_agents: RecordingContext) -> None:
         self.handlers: list[PersistMessageHandler] = []
         self._mini_agents = mini_agents
         self._mark = f"persisted by {id(self)}"
@@ -79,7 +91,9 @@ class MessagePersister:
                 await handler(self._mini_agents, message)
             except Exception as error:  # noqa: BLE001 - one handler's failure is reported and harms nobody else
                 is_good = False
-                self._mini_agents.report_handler_error(error, f"A handler of `on_persist_message` failed for {message.hash_key}")
+                self._mini_agents.report_handler_error(
+                    error, f"A handler of `on_persist_message` failed for {message.hash_key}"
+                )
         return is_good
 
 
@@ -115,7 +129,7 @@ class CallRecorder:
         self._count = 0
 
     def watch(
-        self, agent: "MiniAgent", settings: Frozen, requests: MessageSequencePromise, replies: MessageSequencePromise
+        self, agent: Any, settings: Frozen, requests: MessageSequencePromise, replies: MessageSequencePromise
     ) -> None:
         """Record this call as soon as its input is there, and its replies as soon as they are."""
         self._count += 1

@@ -1,23 +1,25 @@
 """The buffer and the reader of a message sequence: nested sequences are walked, never copied.
 
-The order of a sequence is the order in which its segments were handed over. There is one way to get ahead of it: what is
-sent out of order is put in front of what is not there yet. To that end the sequence is *reshaped*: what is there so far
-becomes a flat list, the new messages come next, and then links to the rest of every nested sequence that was cut in two.
-Readers that are somewhere inside notice by `epoch`, count what they have had, and go on at the same place of the new
-shape, so that all readers at all times see one order. Cancelling reshapes too: what is there remains, the rest is gone.
+The order of a sequence is the order in which its segments were handed over. There is one way to get ahead of it: what
+is sent out of order is put in front of what is not there yet. To that end the sequence is *reshaped*: what is there so
+far becomes a flat list, the new messages come next, and then a link to the rest of the nested sequence that was cut in
+two. Readers that are somewhere inside notice by `_epoch`, count what they have had, and go on at the same place of the
+new shape, so that all readers at all times see one order. Cancelling reshapes too: what is there remains, the rest is
+gone.
 """
 
 from collections.abc import AsyncIterator, Iterator
 from time import monotonic
 from typing import Any, cast
 
-from miniagents.messages import Message, MessagePromise, promise_of_text
+from miniagents.messages import Message, MessagePromise, promise_of_text, text_message
 from miniagents.promising._buffer import ENDED, Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_task
+from miniagents.promising._pumping import BURST_S
 from miniagents.promising._waiting import AnyTask, Waiter, give_way
 from miniagents.promising.sentinels import Sentinel
-from miniagents.promising.streamed import BURST_S, OVER, REPLAY_PIECES
+from miniagents.promising.streamed import OVER, REPLAY_PIECES
 
 _epoch = [0]
 """How many sequences were reshaped so far; one cell that every reader compares with what it saw last."""
@@ -38,20 +40,19 @@ class SequenceBuffer(Buffer[Any]):
         self.inserting: set[Producer] | None = None
         self.close_later: Sentinel | Failure | None = None
 
-    def extend(self, pieces: list[Any]) -> None:
-        """Add segments and let the readers know."""
+    def extend(self, pieces: list[Any], nested: list[Any]) -> None:
+        """Add segments, of which `nested` are sequences themselves, and let the readers know."""
         if self.end is not None:
             return
         self.pieces.extend(pieces)
-        self.link_all(pieces)
+        self.link_all(nested)
         if self.waiters is not None:
             self.wake()
 
-    def link_all(self, pieces: list[Any]) -> None:
-        """Take note of the nested sequences among new segments: who reads this reads them."""
-        for piece in pieces:
-            if is_nested(piece):
-                self._link(piece.buffer())
+    def link_all(self, nested: list[Any]) -> None:
+        """Take note of nested sequences: who reads this reads them."""
+        for sequence in nested:
+            self._link(sequence.buffer())
 
     def _link(self, nested: "SequenceBuffer") -> None:
         if self.had_reader:
@@ -84,6 +85,10 @@ class SequenceBuffer(Buffer[Any]):
         else:
             self.shown_errors.append(failure)
         self.append(message)
+
+    def is_settled(self) -> bool:
+        """Whether the end is set, or will be as soon as what was sent out of order has come."""
+        return self.end is not None or self.close_later is not None
 
     def close(self, failure: Failure | None = None) -> None:
         """End the sequence; not before what was sent out of order has come."""
@@ -134,6 +139,13 @@ def materialize(pieces: list[Any], index: int) -> MessagePromise:
     return promise
 
 
+def announced(pieces: list[Any], index: int) -> MessagePromise:
+    """Give the segment at `index` as a promise that those who listen hear of; see `materialize`."""
+    if pieces[index].__class__ is str:
+        pieces[index] = MessagePromise(prefill_message=text_message(pieces[index]))
+    return materialize(pieces, index)
+
+
 class SequenceReader(AsyncIterator[MessagePromise]):
     """One iteration over a message sequence, from its first message; walks into nested sequences.
 
@@ -179,7 +191,8 @@ class SequenceReader(AsyncIterator[MessagePromise]):
     def __aiter__(self) -> "SequenceReader":
         return self
 
-    async def __anext__(self) -> MessagePromise:
+    # One loop in one function, because every message of every reader goes through it.
+    async def __anext__(self) -> MessagePromise:  # noqa: C901
         while True:
             if self._epoch != _epoch[0]:
                 self._adapt()
@@ -239,7 +252,8 @@ class SequenceReader(AsyncIterator[MessagePromise]):
             self._skip = nested.flat_offset
             self._skip_depth = len(self._parents)
             self._parents = [
-                (buffer, index, entered_at + self._skip, version) for buffer, index, entered_at, version in self._parents
+                (buffer, index, entered_at + self._skip, version)
+                for buffer, index, entered_at, version in self._parents
             ]
         self._buffer = nested.buffer()
         self._index = 0
@@ -286,9 +300,9 @@ def put_in_front(buffer: SequenceBuffer, pieces: list[Any]) -> None:
         return
     available, rest, leaf = _cut(buffer)
     if not rest:
-        buffer.extend(pieces)
+        buffer.extend(pieces, [piece for piece in pieces if is_nested(piece)])
         return
-    buffer.link_all(pieces)
+    buffer.link_all([piece for piece in pieces if is_nested(piece)])
     _reshape(buffer, [*available, *pieces, *rest], leaf)
 
 

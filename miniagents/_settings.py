@@ -161,7 +161,7 @@ def _hints(func_or_class: Callable[..., Any], *, is_class: bool) -> dict[str, An
         try:
             hints.update(typing.get_type_hints(source))
         except Exception:  # noqa: BLE001 - a name that cannot be resolved here says nothing about the value
-            hints.update({name: object for name in getattr(source, "__annotations__", {})})
+            hints.update(dict.fromkeys(getattr(source, "__annotations__", {}), object))
     return hints
 
 
@@ -185,6 +185,9 @@ def _is_freezable(hint: Any) -> bool:
 
 
 def _is_container(kind: Any) -> bool:
-    return isinstance(kind, type) and (
-        issubclass(kind, list | tuple | frozenset | Mapping) or kind.__module__ == "collections.abc"
-    ) and kind is not typing.get_origin(Callable[..., Any]) and not issubclass(kind, set)
+    return (
+        isinstance(kind, type)
+        and (issubclass(kind, list | tuple | frozenset | Mapping) or kind.__module__ == "collections.abc")
+        and kind is not typing.get_origin(Callable[..., Any])
+        and not issubclass(kind, set)
+    )

@@ -1,13 +1,13 @@
 """Every error that a user of miniagents can meet, as one tree.
 
-    MiniAgentsError (= PromisingError)     catch this to catch all of them
-    +-- everything in `miniagents.promising.errors`: deadlocks, cancelled promises, contexts, appenders
-    +-- NotAMessageError                   a value that cannot become a message
-    +-- NotAnAgentError                    what was decorated cannot be an agent
-    +-- UnknownSettingError                a setting that the agent, or the context, does not take
-    +-- CallFinishedError                  a message was sent on a call that is finished
-    +-- MissingExtraError                  an optional package is not installed
-    +-- everything in `miniagents.ext.llms.errors`: what goes wrong with models
+MiniAgentsError (= PromisingError)     catch this to catch all of them
++-- everything in `miniagents.promising.errors`: deadlocks, cancelled promises, contexts, appenders
++-- NotAMessageError                   a value that cannot become a message
++-- NotAnAgentError                    what was decorated cannot be an agent
++-- UnknownSettingError                a setting that the agent, or the context, does not take
++-- CallFinishedError                  a message was sent on a call that is finished
++-- MissingExtraError                  an optional package is not installed
++-- everything in `miniagents.ext.llms.errors`: what goes wrong with models
 """
 
 from miniagents.promising.errors import (
@@ -46,9 +46,9 @@ class NotAMessageError(MiniAgentsError, TypeError):
         elif isinstance(value, int | float | complex):
             hint = f" Send it as text: `str({value!r})`."
         super().__init__(
-            f"{_shortened(value)} is a `{kind}`, which cannot become a message.{hint} Allowed are `str`, `dict`, pydantic "
-            "models, `Message`, `MessagePromise`, `MessageSequencePromise`, exceptions, `None`, and (async) iterables of "
-            "these, nested as deep as you like."
+            f"{_shortened(value)} is a `{kind}`, which cannot become a message.{hint} Allowed are `str`, `dict`, "
+            "pydantic models, `Message`, `MessagePromise`, `MessageSequencePromise`, exceptions, `None`, and (async) "
+            "iterables of these, nested as deep as you like."
         )
 
 
@@ -65,8 +65,8 @@ class CallFinishedError(MiniAgentsError, RuntimeError):
 
     def __init__(self, alias: str) -> None:
         super().__init__(
-            f"This call of `{alias}` is finished: its agent may already have seen the end of its input. Send all messages "
-            "before `finish()` or `reply_sequence()`; to go on sending while you read, call "
+            f"This call of `{alias}` is finished: its agent may already have seen the end of its input. Send all "
+            "messages before `finish()` or `reply_sequence()`; to go on sending while you read, call "
             "`reply_sequence(close_request_sequence=False)` and `finish()` later."
         )
 
@@ -77,7 +77,7 @@ class MissingExtraError(MiniAgentsError, ImportError):
     def __init__(self, *, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package `{package}`, which is not installed. Install it with "
-            f"`pip install {package}` or `pip install \"miniagents[{extra}]\"`."
+            f'`pip install {package}` or `pip install "miniagents[{extra}]"`.'
         )
 
 

@@ -9,7 +9,7 @@
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from miniagents._reordering import SequenceBuffer
 from miniagents.errors import CallFinishedError
@@ -21,10 +21,37 @@ from miniagents.promising.errors import AppenderClosedError, NoActiveContextErro
 from miniagents.promising.promising import PromisingContext
 from miniagents.promising.sentinels import Sentinel
 
-if TYPE_CHECKING:
-    from miniagents.miniagents import MiniAgent
-
 T = TypeVar("T")
+
+
+class Agent(Protocol):
+    """What can be called, as the code of an agent sees it: a `MiniAgent`."""
+
+    @property
+    def alias(self) -> str:
+        """The name in upper snake case."""
+        ...
+
+    @property
+    def description(self) -> str | None:
+        """What it does."""
+        ...
+
+    def inquire(self, messages: object = None, **settings: Any) -> MessageSequencePromise:
+        """Call it and give its replies; see `MiniAgent.inquire`."""
+        ...
+
+    def kick_off(self, messages: object = None, **settings: Any) -> None:
+        """Call it and ignore its replies; see `MiniAgent.kick_off`."""
+        ...
+
+    def initiate_inquiry(self, **settings: Any) -> "AgentCall":
+        """Begin a call whose messages are sent one after another; see `MiniAgent.initiate_inquiry`."""
+        ...
+
+    def fork(self, **settings: Any) -> "Agent":
+        """Give a new agent with these settings on top; see `MiniAgent.fork`."""
+        ...
 
 
 class InteractionContext:
@@ -36,12 +63,12 @@ class InteractionContext:
 
     __slots__ = ("__weakref__", "_run", "message_promises", "this_agent")
 
-    this_agent: "MiniAgent"
+    this_agent: Agent
     """The agent that is running."""
     message_promises: MessageSequencePromise
     """The messages that it was called with; they may still be coming."""
 
-    def __init__(self, run: "AgentRun", agent: "MiniAgent", message_promises: MessageSequencePromise) -> None:
+    def __init__(self, run: "AgentRun", agent: Agent, message_promises: MessageSequencePromise) -> None:
         self._run = run
         self.this_agent = agent
         self.message_promises = message_promises
@@ -89,10 +116,7 @@ class InteractionContext:
         an error of the agent, unless somebody else awaits it and handles it.
         """
         if asyncio.iscoroutine(awaitable):
-            if start_asap_if_coroutine:
-                awaitable = self._run.context.start_subtask(awaitable)
-            else:
-                awaitable = _Later(awaitable)
+            awaitable = self._run.context.start_subtask(awaitable) if start_asap_if_coroutine else _Later(awaitable)
         self._run.add_subtask(awaitable)
         return awaitable
 
@@ -104,7 +128,7 @@ class InteractionContext:
         """Close the replies now, while the agent goes on. Open calls are finished and subtasks awaited before."""
         await self._run.finish_replies(await_for_subtasks=await_for_subtasks)
 
-    def get_agent_trace(self) -> "list[MiniAgent]":
+    def get_agent_trace(self) -> list[Agent]:
         """Give the agents from this one up to the first: who called it, who called that one, and so on."""
         return self._run.trace()
 
@@ -198,7 +222,7 @@ class GiveWay:
         yield
         if not self._buffer.has_room():
             context = PromisingContext.find_current()
-            yield from self._buffer.wait_for_room(None if context is None else context.park).__await__()
+            yield from self._buffer.wait_for_room(None if context is None else context.background).__await__()
 
 
 class _Later:
@@ -211,11 +235,12 @@ class _Later:
         self._task: AnyTask | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        if self._task is None:
+        task = self._task
+        if task is None:
             run = find_current_run()
             assert run is not None
-            self._task = run.context.start_subtask(self._coroutine)
-        return (yield from asyncio.shield(self._task).__await__())
+            task = self._task = run.context.start_subtask(self._coroutine)
+        return (yield from asyncio.shield(task).__await__())
 
 
 class AgentRun(Producer):
@@ -228,7 +253,7 @@ class AgentRun(Producer):
     def __init__(
         self,
         context: Any,
-        agent: "MiniAgent",
+        agent: Agent,
         requests: MessageSequencePromise,
         invoke: Callable[[InteractionContext], Awaitable[None]],
         *,
@@ -248,6 +273,7 @@ class AgentRun(Producer):
         self.subtasks: list[Awaitable[Any]] | None = None
 
     async def main(self) -> None:
+        """Run the agent's function, wait for its subtasks, close its replies."""
         current_producer.set(self)
         invoke, requests = self.invoke, self.requests
         assert invoke is not None
@@ -308,9 +334,9 @@ class AgentRun(Producer):
         """Give the subtasks, which may reply too."""
         return [subtask for subtask in self.subtasks or () if isinstance(subtask, asyncio.Task)]
 
-    def trace(self) -> "list[MiniAgent]":
+    def trace(self) -> list[Agent]:
         """Give the agents from this one up to the first."""
-        agents: list[MiniAgent] = []
+        agents: list[Agent] = []
         producer: Producer | None = self
         while producer is not None:
             if isinstance(producer, AgentRun):

@@ -8,30 +8,28 @@ forwarding through one costs.
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
-from miniagents._flattening import flat_pieces
+from miniagents._flattening import Flattener
 from miniagents._reordering import (
     SequenceBuffer,
     SequenceReader,
+    announced,
     flat_parts,
     is_complete,
     is_nested,
     keep_what_is_there,
-    materialize,
     pending_parts,
     put_in_front,
 )
-from miniagents.errors import NotAMessageError
-from miniagents.messages import Message, MessagePromise
+from miniagents._sequence_parts import AsyncPart, ErrorsAsMessages, OutOfOrderPart
+from miniagents.messages import Message, MessagePromise, checked_text, somebody_listens
 from miniagents.promising._buffer import ENDED, Buffer
 from miniagents.promising._failure import Failure
-from miniagents.promising._producer import Producer, current_producer
-from miniagents.promising._waiting import give_way
+from miniagents.promising._producer import Producer
+from miniagents.promising._pumping import as_async_iterator
 from miniagents.promising.appender import StreamAppender
-from miniagents.promising.errors import PromiseCancelledError
 from miniagents.promising.promise_typing import PromiseStreamer
 from miniagents.promising.promising import PromisingContext, StreamedPromise
 from miniagents.promising.sentinels import NO_VALUE
-from miniagents.promising.streamed import BURST_PIECES, as_async_iterator
 
 
 class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]]):
@@ -86,8 +84,8 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
         """Give one message that streams the tokens of all, with `delimiter` in between.
 
         The messages themselves are kept in its field `original_messages` (unless `reference_original_messages` is
-        false). No messages make an empty text. `strip_leading_newlines` takes newlines from the beginning of each. It is
-        lazy unless `start_asap` says otherwise. An error in the sequence is raised at its place among the tokens.
+        false). No messages make an empty text. `strip_leading_newlines` takes newlines from the beginning of each. It
+        is lazy unless `start_asap` says otherwise. An error in the sequence is raised at its place among the tokens.
         """
 
         async def join(metadata_so_far: dict[str, Any]) -> AsyncIterator[str]:
@@ -222,7 +220,7 @@ class MessageSequence:
             promise = MessageSequencePromise.of_buffer(buffer)
         else:
             self.message_appender = None
-            promise = _streamed_sequence(incoming_streamer, start_asap)
+            promise = streamed_sequence(incoming_streamer, start_asap, after=[])
         self.sequence_promise = errors_as_messages(promise) if errors_to_messages else promise
 
     @staticmethod
@@ -250,12 +248,18 @@ def append_messages(buffer: SequenceBuffer, messages: object, producer: Producer
     """
     if buffer.end is not None:
         return
-    pieces = flatten(messages, buffer, producer)
-    buffer.extend(pieces)
-    if (context := PromisingContext.find_current()) is not None and context.listens():
+    if messages.__class__ is str:
+        buffer.append(checked_text(cast("str", messages)))
+        added = 1
+    else:
+        flat = _flattened(messages, buffer, producer)
+        added = len(flat.pieces)
+        buffer.extend(flat.pieces, flat.nested)
+    if somebody_listens():
         # Whoever listens hears of every promise, also of those that nobody reads.
-        for index in range(len(buffer.pieces) - len(pieces), len(buffer.pieces)):
-            materialize(buffer.pieces, index)
+        for index in range(len(buffer.pieces) - added, len(buffer.pieces)):
+            if not is_nested(buffer.pieces[index]) and not isinstance(buffer.pieces[index], Failure):
+                announced(buffer.pieces, index)
 
 
 def append_out_of_order(buffer: SequenceBuffer, messages: object, producer: Producer | None) -> None:
@@ -264,12 +268,12 @@ def append_out_of_order(buffer: SequenceBuffer, messages: object, producer: Prod
     Raises:
         NotAMessageError: something in it cannot become a message; nothing is added then.
     """
-    for piece in flatten(messages, SequenceBuffer(), producer):
+    for piece in _flattened(messages, SequenceBuffer(), producer).pieces:
         if not is_nested(piece) or is_complete(piece.buffer()):
             put_in_front(buffer, [piece])
             continue
-        inserting = _OutOfOrderPart(PromisingContext.get_current(), SequenceBuffer(), is_lazy=False)
-        inserting.source = piece
+        inserting = OutOfOrderPart(PromisingContext.get_current(), SequenceBuffer(), is_lazy=False)
+        inserting.source = piece.buffer()
         inserting.into = buffer
         if buffer.inserting is None:
             buffer.inserting = set()
@@ -277,39 +281,39 @@ def append_out_of_order(buffer: SequenceBuffer, messages: object, producer: Prod
         inserting.launch()
 
 
-def flatten(messages: object, buffer: SequenceBuffer, producer: Producer | None = None) -> list[Any]:
-    """Give the pieces that `messages` stand for; an async iterable among them waits for what `buffer` has before it."""
+def _flattened(messages: object, buffer: SequenceBuffer, producer: Producer | None) -> Flattener:
+    """Give what `messages` stand for; an async iterable among them waits for what `buffer` has before it."""
     context = PromisingContext.find_current()
-    parts: list[MessageSequencePromise] = []
 
     def make_failure(error: BaseException) -> Failure:
         return Failure(error) if context is None else context.failure(error, producer)
 
-    def make_async_part(iterable: Any) -> MessageSequencePromise:
-        before = [piece for piece in buffer.pieces if isinstance(piece, MessageSequencePromise)][-1:]
-        part = _streamed_sequence(lambda _: as_async_iterator(iterable), None, after=[*before, *parts])
-        parts.append(part)
-        return part
+    def make_async_part(flattener: Flattener, iterable: Any) -> MessageSequencePromise:
+        before = [piece.buffer() for piece in (*buffer.pieces, *flattener.nested) if is_nested(piece)]
+        return streamed_sequence(lambda _: as_async_iterator(iterable), None, after=before[-1:])
 
-    return flat_pieces(
-        messages,
+    flattener = Flattener(
         is_sequence=lambda item: isinstance(item, MessageSequencePromise),
         make_failure=make_failure,
         make_async_part=make_async_part,
     )
+    flattener.flatten(messages)
+    return flattener
 
 
-def _streamed_sequence(
+def streamed_sequence(
     streamer: PromiseStreamer[Any],
-    start_asap: bool | None,
-    after: list[MessageSequencePromise] | None = None,
+    start_asap: bool | None,  # noqa: FBT001 - passed on as it came
+    after: list[SequenceBuffer],
 ) -> MessageSequencePromise:
+    """Give a sequence of what `streamer` gives, to begin when the sequences in `after` are there."""
     context = PromisingContext.get_current()
     eager = context.start_everything_asap_by_default if start_asap is None else start_asap
     buffer = SequenceBuffer(context.read_ahead_by_default if eager else context.read_ahead_by_default or 0)
     producer = AsyncPart(context, buffer, is_lazy=not eager)
     producer.streamer = streamer
-    producer.after = after or []
+    producer.after = after
+    producer.append = append_messages
     buffer.producer = producer
     promise = MessageSequencePromise.of_buffer(buffer)
     if eager:
@@ -317,159 +321,11 @@ def _streamed_sequence(
     return promise
 
 
-class AsyncPart(Producer):
-    """Moves what an async iterable gives into a sequence, when its turn has come."""
-
-    __slots__ = ("after", "streamer")
-
-    streamer: PromiseStreamer[Any]
-    after: list[MessageSequencePromise]
-
-    async def main(self) -> None:
-        current_producer.set(self)
-        buffer = cast("SequenceBuffer", self.target)
-        try:
-            for earlier in self.after:
-                await self._wait_for_all_parts(earlier)
-            self.after = []
-            await self._move(as_async_iterator(self.streamer(None)), buffer)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            buffer.close(self.context.failure(error, self))
-        else:
-            buffer.close()
-
-    async def _wait_for_all_parts(self, sequence: MessageSequencePromise) -> None:
-        # Waits without asking for anything: what nobody else wants must not be made because of this.
-        for part in pending_parts(sequence.buffer(), with_messages=False):
-            while part.end is None:
-                await self._wait_parked(part)
-
-    async def _wait_parked(self, part: Buffer[Any]) -> None:
-        task = self.task
-        assert task is not None
-        self.context.park(task, True)  # noqa: FBT003 - a state
-        try:
-            await part.add_end_waiter()
-        finally:
-            self.context.park(task, False)  # noqa: FBT003
-
-    async def _move(self, items: AsyncIterator[Any], buffer: SequenceBuffer) -> None:
-        count = 0
-        try:
-            if buffer.bound is not None:
-                await buffer.wait_for_room(self.context.park)
-            async for item in items:
-                if buffer.end is not None:
-                    raise PromiseCancelledError("Nobody wants the rest of these messages: they were cancelled.")
-                try:
-                    append_messages(buffer, item, self)
-                except NotAMessageError as error:
-                    buffer.append(self.context.failure(error, self))
-                count += 1
-                if count % BURST_PIECES == 0:
-                    await give_way()
-                if buffer.bound is not None:
-                    await buffer.wait_for_room(self.context.park)
-        except BaseException:
-            if hasattr(items, "aclose"):
-                await cast("Any", items).aclose()
-            raise
-
-    def describe(self) -> str:
-        return "messages of an async iterable"
-
-
-class _OutOfOrderPart(Producer):
-    """Puts the messages of one sequence into another as they come, ahead of what is not there yet."""
-
-    __slots__ = ("into", "source")
-
-    source: MessageSequencePromise
-    into: SequenceBuffer
-
-    async def main(self) -> None:
-        current_producer.set(self)
-        buffer = self.into
-        try:
-            async for promise in SequenceReader(self.source.buffer(), raises=False):
-                if isinstance(promise, Failure):
-                    # From here on the sequence that it is put into answers for it.
-                    promise = self.context.failure(promise.receive(), self)  # noqa: PLW2901
-                put_in_front(buffer, [promise])
-        finally:
-            cast("SequenceBuffer", self.target).close()
-            inserting = buffer.inserting
-            if inserting is not None:
-                inserting.discard(self)
-                if not inserting and buffer.close_later is not None:
-                    buffer.close(buffer.close_later if isinstance(buffer.close_later, Failure) else None)
-
-    def describe(self) -> str:
-        return "messages that are sent out of order"
-
-
 def errors_as_messages(sequence: MessageSequencePromise) -> MessageSequencePromise:
     """Give a view of `sequence` in which errors are messages; whoever reads `sequence` itself gets the exceptions."""
     buffer = SequenceBuffer()
-    producer = _ErrorsAsMessages(PromisingContext.get_current(), buffer, is_lazy=False)
-    producer.source = sequence
+    producer = ErrorsAsMessages(PromisingContext.get_current(), buffer, is_lazy=False)
+    producer.source = cast("SequenceBuffer", sequence.buffer())
     buffer.producer = producer
     producer.launch()
     return MessageSequencePromise.of_buffer(buffer)
-
-
-class _ErrorsAsMessages(Producer):
-    """Copies a sequence, turning the errors in it into messages."""
-
-    __slots__ = ("source",)
-
-    source: MessageSequencePromise
-
-    async def main(self) -> None:
-        current_producer.set(self)
-        buffer = cast("SequenceBuffer", self.target)
-        try:
-            async for promise in SequenceReader(self.source.buffer(), raises=False):
-                if isinstance(promise, Failure):
-                    buffer.append_shown_error(promise, Message(error_text(promise.error), is_error=True))
-                else:
-                    buffer.append(_tolerant(promise, buffer))
-        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            buffer.close(self.context.failure(error, self))
-        else:
-            buffer.close()
-
-    def describe(self) -> str:
-        return "replies whose errors are shown as messages"
-
-
-def _tolerant(promise: MessagePromise, buffer: SequenceBuffer) -> MessagePromise:
-    """Give a message like the one promised that ends with the text of its error, if there is one."""
-    if isinstance(promise.outcome_if_done(), Message):
-        return promise
-
-    async def tokens(metadata_so_far: dict[str, Any]) -> AsyncIterator[str]:
-        has_tokens = False
-        reader = aiter(promise)
-        while True:
-            try:
-                token = await anext(reader)
-            except StopAsyncIteration:
-                break
-            except Exception as error:  # noqa: BLE001 - turning it into text is what this is for
-                yield f"\n{error_text(error)}" if has_tokens else error_text(error)
-                metadata_so_far["is_error"] = True
-            else:
-                has_tokens = True
-                yield token
-        outcome = promise.outcome_if_done()
-        if isinstance(outcome, Message):
-            metadata_so_far.update({name: value for name, value in outcome.as_kwargs().items() if name != "content"})
-
-    return promise.message_class.promise(message_token_streamer=tokens, **promise.preliminary_metadata.as_kwargs())
-
-
-def error_text(error: BaseException) -> str:
-    """Give the text of `error` as it is shown in a message."""
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -35,14 +35,15 @@ class Message(Frozen):
     content_template: str | None = Field(default=None)
     """A format string over the message's own fields; the text where there is no `content`."""
 
-    def __init__(self, content: str | None = None, **fields: Any) -> None:
-        super().__init__(content=content, **fields)
+    # `self` is positional only, as a field may have that name.
+    def __init__(self, /, content: str | None = None, **fields: Any) -> None:
+        super().__init__(**{"content": content, **fields})
 
     def _as_string(self) -> str:
         if self.content is not None:
             return self.content
         if self.content_template is not None:
-            return self.content_template.format(**dict(self))
+            return self.content_template.format_map({"class_": self.class_, **self.as_kwargs()})
         return f"```json\n{super()._as_string()}\n```"
 
     @property
@@ -53,6 +54,7 @@ class Message(Frozen):
     @classmethod
     def promise(
         cls,
+        /,
         content: str | None = None,
         start_asap: bool | None = None,  # noqa: FBT001 - the published signature
         message_token_streamer: "MessageTokenStreamer | MessageTokenAppender | None" = None,
@@ -95,12 +97,16 @@ class Message(Frozen):
                 yield message
 
 
+_CONTENT_ONLY = {"content"}
+
+
 def text_message(text: str) -> Message:
     """Give `Message(text)`, several times faster: plain texts are most of what is sent, and need no validation."""
     message = Message.__new__(Message)
     set_attribute = object.__setattr__
     set_attribute(message, "__dict__", {"class_": "Message", "content": text, "content_template": None})
-    set_attribute(message, "__pydantic_fields_set__", {"content"})
+    # One set for all is safe, as nothing of a frozen model ever adds to it.
+    set_attribute(message, "__pydantic_fields_set__", _CONTENT_ONLY)
     set_attribute(message, "__pydantic_extra__", {})
     set_attribute(message, "__pydantic_private__", {"_cache": None})
     return message
@@ -108,7 +114,9 @@ def text_message(text: str) -> Message:
 
 def _direct_sub_messages(value: object) -> Iterator[Message]:
     """Give the messages that `value` holds without another message in between."""
-    pending: list[Any] = [item for _, item in reversed(list(value.content_items()))] if isinstance(value, Frozen) else []
+    pending: list[Any] = (
+        [item for _, item in reversed(list(value.content_items()))] if isinstance(value, Frozen) else []
+    )
     while pending:
         item = pending.pop()
         if isinstance(item, Message):
@@ -185,6 +193,7 @@ class MessagePromise(StreamedPromise[str, Message]):
 
     def __init__(
         self,
+        /,
         start_asap: bool | None = None,  # noqa: FBT001 - the published signature
         message_token_streamer: MessageTokenStreamer | MessageTokenAppender | None = None,
         prefill_message: Message | None = None,
@@ -203,8 +212,8 @@ class MessagePromise(StreamedPromise[str, Message]):
             return
         if message_token_streamer is None:
             raise FunctionNotProvidedError(
-                "`MessagePromise` has no way to get its tokens. Give it `message_token_streamer=` or `prefill_message=`, or "
-                "use `Message.promise(...)`."
+                "`MessagePromise` has no way to get its tokens. Give it `message_token_streamer=` or "
+                "`prefill_message=`, or use `Message.promise(...)`."
             )
         self.message_class = message_class
         if isinstance(message_token_streamer, MessageTokenAppender):
@@ -283,7 +292,7 @@ def promise_of_text(text: str) -> MessagePromise:
     """Give a resolved promise of `Message(text)`; the message itself is made when somebody wants it."""
     promise = MessagePromise.__new__(MessagePromise)
     promise.waiters = None
-    promise._value = NO_VALUE  # noqa: SLF001 - this is the short way through the class's own constructor
+    promise._value = NO_VALUE
     promise._text = text
     promise._buffer = cast("Buffer[Any]", None)
     promise._preliminary = promise._metadata_so_far = _NO_METADATA
@@ -307,7 +316,9 @@ def checked_text(text: str) -> str:
     return text
 
 
-def listening_context() -> PromisingContext | None:
-    """Give the active context if somebody listens for resolved promises there."""
+def somebody_listens() -> bool:
+    """Whether somebody wants to hear of every promise that is made here."""
+    if not PromisingContext.handlers_exist:
+        return False
     context = PromisingContext.find_current()
-    return context if context is not None and context.listens() else None
+    return context is not None and context.listens()

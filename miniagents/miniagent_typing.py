@@ -18,4 +18,6 @@ AgentFunction = Callable[..., Awaitable[None]]
 class PersistMessageHandler(Protocol):
     """`async def handler(_, message)`: told of every message that gets resolved. The first argument is the context."""
 
-    def __call__(self, context: Any, message: Any, /) -> Awaitable[None]: ...
+    def __call__(self, context: Any, message: Any, /) -> Awaitable[None]:
+        """Handle `message`."""
+        ...

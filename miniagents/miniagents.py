@@ -1,158 +1,31 @@
 """`MiniAgents`, `@miniagent` and `MiniAgent`: what a program is made of.
 
-    @miniagent
-    async def my_agent(ctx: InteractionContext) -> None:
-        async for message_promise in ctx.message_promises:
-            ctx.reply(f"You said: {await message_promise}")
+@miniagent
+async def my_agent(ctx: InteractionContext) -> None:
+    async for message_promise in ctx.message_promises:
+        ctx.reply(f"You said: {await message_promise}")
 
-    async def main() -> None:
-        print(await my_agent.inquire("Hello").as_single_promise())
+async def main() -> None:
+    print(await my_agent.inquire("Hello").as_single_promise())
 
-    MiniAgents().run(main())
+MiniAgents().run(main())
 """
 
 import functools
 import inspect
-import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast, overload
 
-from miniagents._interception import CallInterceptor, InterceptedCall, intercepted_replies, load_extensions
-from miniagents._records import CallRecorder, MessagePersister
+from miniagents._interception import CallInterceptor, InterceptedCall, intercepted_replies
+from miniagents._mini_agents import MiniAgents
 from miniagents._reordering import SequenceBuffer
 from miniagents._settings import AgentSignature, recorded
-from miniagents.interaction import AgentCall, AgentRun, InteractionContext, finish_calls
+from miniagents.interaction import AgentCall, AgentRun, InteractionContext, find_current_run
 from miniagents.message_sequence import MessageSequencePromise, closed_sequence, errors_as_messages
 from miniagents.messages import Message
-from miniagents.miniagent_typing import PersistMessageHandler
-from miniagents.promising import _current
-from miniagents.promising._producer import current_producer
-from miniagents.promising._waiting import AnyTask, running_loop
+from miniagents.promising._waiting import running_loop
 from miniagents.promising.ext.frozen import Frozen, freeze
-from miniagents.promising.promise_typing import PromiseResolvedHandler
-from miniagents.promising.promising import PromisingContext
 from miniagents.utils import collapse_spaces, upper_snake_case
-
-HANDLER = TypeVar("HANDLER", bound=PersistMessageHandler)
-
-
-class MiniAgents(PromisingContext):
-    """The context that agents run in. It owns all their tasks and ends with none left.
-
-    There are three ways in: `MiniAgents().run(main())`, `async with MiniAgents():`, and `activate()` ... `await
-    afinalize()`. When it ends, open calls are finished and all background work is awaited; on an error, Ctrl-C or
-    cancellation of the main function everything that still runs is cancelled and awaited.
-
-    Args:
-        stream_llm_tokens_by_default: whether model agents stream their tokens where a call does not say.
-        llm_logger_agent: `True`, or an agent, to log every prompt and response of the model agents.
-        on_persist_message: async handlers, see `on_persist_message()`.
-        errors_to_messages: whether errors of agents arrive as messages by default.
-        log_reduced_tracebacks: whether logged tracebacks leave out the frames of this package.
-        interceptors: what acts around every agent call, the outermost first; see `CallInterceptor`.
-        start_everything_asap_by_default, appenders_capture_errors_by_default, longer_hash_keys, logger,
-        log_level_for_errors, on_promise_resolved, background_errors, read_ahead_by_default, shutdown_grace_s,
-        stall_report_s: see `PromisingContext`.
-        extensions: settings of installed extensions, such as `journal="sqlite:///runs.db"`, each found by its name
-            among the entry points of the group `miniagents.extensions`.
-
-    Raises:
-        UnknownSettingError: no installed extension has that name.
-    """
-
-    def __init__(
-        self,
-        *,
-        stream_llm_tokens_by_default: bool = True,
-        llm_logger_agent: "bool | MiniAgent" = False,
-        on_persist_message: PersistMessageHandler | Iterable[PersistMessageHandler] = (),
-        errors_to_messages: bool = False,
-        log_reduced_tracebacks: bool = True,
-        interceptors: Iterable[CallInterceptor] = (),
-        start_everything_asap_by_default: bool = True,
-        appenders_capture_errors_by_default: bool = False,
-        longer_hash_keys: bool = False,
-        logger: logging.Logger | None = None,
-        log_level_for_errors: int = logging.ERROR,
-        on_promise_resolved: PromiseResolvedHandler | Iterable[PromiseResolvedHandler] = (),
-        background_errors: Literal["raise", "log"] = "raise",
-        read_ahead_by_default: int | None = None,
-        shutdown_grace_s: float = 10.0,
-        stall_report_s: float = 30.0,
-        **extensions: Any,
-    ) -> None:
-        self.stream_llm_tokens_by_default = stream_llm_tokens_by_default
-        self.llm_logger_agent = llm_logger_agent
-        self.errors_to_messages = errors_to_messages
-        self.log_reduced_tracebacks = log_reduced_tracebacks
-        self.interceptors: list[CallInterceptor] = list(interceptors)
-        self._open_calls: set[SequenceBuffer] = set()
-        self._persister = MessagePersister(self)
-        self._recorder = CallRecorder(self._persister)
-        super().__init__(
-            start_everything_asap_by_default=start_everything_asap_by_default,
-            appenders_capture_errors_by_default=appenders_capture_errors_by_default,
-            longer_hash_keys=longer_hash_keys,
-            logger=logger,
-            log_level_for_errors=log_level_for_errors,
-            on_promise_resolved=on_promise_resolved,
-            background_errors=background_errors,
-            read_ahead_by_default=read_ahead_by_default,
-            shutdown_grace_s=shutdown_grace_s,
-            stall_report_s=stall_report_s,
-        )
-        handlers = [on_persist_message] if callable(on_persist_message) else on_persist_message
-        for handler in handlers:
-            self.on_persist_message(handler)
-        self.interceptors.extend(load_extensions(extensions, self))
-
-    def on_persist_message(self, handler: HANDLER) -> HANDLER:
-        """Register an async `handler(_, message)`; may be used as a decorator.
-
-        It is called in the background, once for every message object that gets resolved (two equal ones count as two),
-        for the messages inside one before that one, and for the `AgentCallNode` and `AgentReplyNode` of each call. A
-        handler that fails is reported, and its message is offered again the next time it is resolved.
-
-        Raises:
-            TypeError: the handler is not an async function.
-        """
-        _current.require_async_handler(handler, "on_persist_message", "_, message")
-        self._persister.handlers.append(handler)
-        return handler
-
-    def listens(self) -> bool:
-        """Whether anybody wants to hear of resolved promises."""
-        return bool(self._persister.handlers) or super().listens()
-
-    def _announce(self, promise: Any) -> None:
-        message = promise.outcome_if_done()
-        context: PromisingContext | None = self
-        while context is not None:
-            if isinstance(context, MiniAgents) and isinstance(message, Message):
-                context._persister.offer(message)  # noqa: SLF001 - another object of this very class
-            context = context.parent
-        super()._announce(promise)
-
-    def recorder(self) -> CallRecorder | None:
-        """Give what records calls, if anybody wants records (for this package)."""
-        return self._recorder if self._persister.handlers else None
-
-    def _reduces_tracebacks(self) -> bool:
-        return self.log_reduced_tracebacks
-
-    async def _before_waiting(self) -> None:
-        finish_calls(self._open_calls)
-
-    async def _before_leaving(self) -> None:
-        self._recorder.record_the_rest()
-
-    def open_calls(self) -> set[SequenceBuffer]:
-        """Give the open calls that this context must finish (for this package)."""
-        return self._open_calls
-
-    def start_subtask(self, coroutine: Any) -> AnyTask:
-        """Start `coroutine` in a task of this context; its error is for whoever awaits the task (for this package)."""
-        return self.start_asap(coroutine, suppress_errors=False)
 
 
 class MiniAgent(Frozen):
@@ -171,8 +44,11 @@ class MiniAgent(Frozen):
     """The settings that are fixed so far, in the form in which they are recorded."""
 
     if TYPE_CHECKING:
-        # Not a pydantic field: it is no part of the content.
-        _kit: "_AgentKit"
+
+        @property
+        def _kit(self) -> "_AgentKit":
+            """What it needs to run; not a field, as it is no part of the content."""
+            ...
 
     def inquire(
         self,
@@ -261,7 +137,11 @@ class MiniAgent(Frozen):
             alias=alias or self.alias,
             description=self.description if description is None else description,
             interaction_metadata=metadata,
-            mutable_state={**kit.mutable_state, **(mutable_state or {})},
+            # A later setting wins over an earlier one, be that frozen or not.
+            mutable_state={
+                **{name: value for name, value in kit.mutable_state.items() if name not in settings},
+                **(mutable_state or {}),
+            },
             settings={**kit.settings, **settings},
         )
 
@@ -272,8 +152,8 @@ class MiniAgent(Frozen):
             TypeError: always; it says what to call instead.
         """
         raise TypeError(
-            f"The agent `{self.alias}` is not called like a function. Write `{self.alias.lower()}.inquire(messages)` for "
-            f"its replies, or `{self.alias.lower()}.kick_off(messages)` to ignore them."
+            f"The agent `{self.alias}` is not called like a function. Write `{self.alias.lower()}.inquire(messages)` "
+            f"for its replies, or `{self.alias.lower()}.kick_off(messages)` to ignore them."
         )
 
     def __repr__(self) -> str:
@@ -300,7 +180,7 @@ class MiniAgent(Frozen):
         context: MiniAgents,
         requests: MessageSequencePromise,
         settings: dict[str, Any],
-        start_asap: bool | None,
+        start_asap: bool | None,  # noqa: FBT001 - passed on as it came
         *,
         is_fired: bool,
     ) -> MessageSequencePromise:
@@ -326,16 +206,7 @@ class MiniAgent(Frozen):
         is_fired: bool,
     ) -> MessageSequencePromise:
         kit = self._kit
-        func_or_class = kit.func_or_class
-        if kit.signature.is_class:
-
-            async def invoke(ctx: InteractionContext) -> None:
-                await func_or_class(ctx=ctx, **settings)()
-        else:
-
-            def invoke(ctx: InteractionContext) -> Any:
-                return func_or_class(ctx, **settings)
-
+        invoke = functools.partial(kit.invoke, settings)
         bound = context.read_ahead_by_default
         run = AgentRun(context, self, requests, invoke, bound=bound, is_lazy=is_lazy, is_fired=is_fired)
         replies = MessageSequencePromise.of_buffer(run.replies)
@@ -362,6 +233,16 @@ class _AgentKit:
         self.settings = settings
         self.defaults = {**settings, **mutable_state}
 
+    def invoke(self, settings: dict[str, Any], ctx: InteractionContext) -> Awaitable[None]:
+        """Begin the agent's work: call its function, or the instance that is made for this call."""
+        if self.signature.is_class:
+            return self._invoke_class(settings, ctx)
+        return self.func_or_class(ctx, **settings)
+
+    async def _invoke_class(self, settings: dict[str, Any], ctx: InteractionContext) -> None:
+        # Inside the task, as a constructor is the agent's own code, too, and may fail.
+        await self.func_or_class(ctx=ctx, **settings)()
+
 
 def _make_agent(
     signature: AgentSignature,
@@ -384,20 +265,18 @@ def _make_agent(
     )
     kit = _AgentKit(signature, func_or_class, mutable_state, prepared)
     # Past pydantic, which would make it a private attribute and every access to it slow.
-    agent.__dict__["_kit"] = kit
+    cast("dict[str, Any]", agent.__dict__)["_kit"] = kit
     return agent
 
 
 def _open_calls_here(context: MiniAgents) -> set[SequenceBuffer]:
     """Give the set of whoever finishes a call that is left open: the agent that makes it, else the context."""
-    producer = current_producer.get()
-    while producer is not None and not isinstance(producer, AgentRun):
-        producer = producer.owner
-    if producer is None or producer.target is None:
+    run = find_current_run()
+    if run is None or run.target is None:
         return context.open_calls()
-    if producer.open_calls is None:
-        producer.open_calls = set()
-    return producer.open_calls
+    if run.open_calls is None:
+        run.open_calls = set()
+    return run.open_calls
 
 
 @overload

@@ -6,7 +6,7 @@ _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def upper_snake_case(name: str) -> str:
-    """Give `name` as an agent's alias: `MyAgent` and `my_agent` become `MY_AGENT`, `HTMLReader` becomes `HTML_READER`."""
+    """Give `name` as an alias: `MyAgent` and `my_agent` become `MY_AGENT`, `HTMLReader` becomes `HTML_READER`."""
     return _WORD_BOUNDARY.sub("_", name).upper()
 
 

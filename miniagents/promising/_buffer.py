@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol
 
 from miniagents.promising._failure import Failure
-from miniagents.promising._producer import Producer
+from miniagents.promising._producer import Producer, TaskKeeper
 from miniagents.promising._waiting import AnyTask, Source, Waiter, new_waiter
 from miniagents.promising.promise_typing import PIECE
 from miniagents.promising.sentinels import Sentinel
@@ -31,6 +31,10 @@ class ReadingSide(Protocol):
     """What reads a buffer now: an iteration, or somebody who awaits the whole."""
 
     reading_task: AnyTask | None
+
+
+Park = TaskKeeper
+"""Who is told that a task waits with nobody waiting for it."""
 
 
 class Room(Source):
@@ -198,7 +202,7 @@ class Buffer(Source, Generic[PIECE]):
         """Whether the producer may add a piece now."""
         return self.bound is None or len(self.pieces) < self.furthest + self.bound
 
-    async def wait_for_room(self, park: Callable[[AnyTask, bool], None] | None) -> None:
+    async def wait_for_room(self, park: Park | None) -> None:
         """Wait until the producer may add a piece, or until nobody wants one any more.
 
         `park` is told when the task begins and ends to wait with nobody waiting for it.
@@ -211,11 +215,11 @@ class Buffer(Source, Generic[PIECE]):
             if park is None or task is None:
                 await waiter
                 continue
-            park(task, True)
+            park.park(task)
             try:
                 await waiter
             finally:
-                park(task, False)
+                park.unpark(task)
 
     # -- for those who look for deadlocks --------------------------------------------------------------------------
 

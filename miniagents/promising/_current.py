@@ -92,8 +92,8 @@ def run_from_thread(context: "PromisingContext", func: Callable[..., Any], args:
         raise NoRunningLoopError(f"run `{getattr(func, '__name__', func)}` on the loop of a context that is not active")
     if current_task() is not None and asyncio.get_running_loop() is loop:
         raise LoopIsRunningError(
-            "`run_from_thread()` was called on the loop's own thread, where waiting for the result would stop the loop. "
-            f"Call `{getattr(func, '__name__', func)}` directly, and await what it returns."
+            "`run_from_thread()` was called on the loop's own thread, where waiting for the result would stop the "
+            f"loop. Call `{getattr(func, '__name__', func)}` directly, and await what it returns."
         )
 
     async def call() -> Any:

@@ -5,9 +5,9 @@ writer of that source can; everything else (a socket, a timer, a plain event) is
 cannot be reached from something that can go on is stuck for ever, which is a proof and not a guess: it is knot
 detection in a wait-for graph (Holt, "Some Deadlock Properties of Computer Systems", 1972).
 
-The look is armed when a wait begins and none is due; it is no periodic timer. Where a stream is written from outside, its
-writing end may be in anybody's hands: then the garbage collector is asked who holds it, and if anything but the stuck
-tasks themselves does, nothing is proved and nothing is said.
+The look is armed when a wait begins and none is due; it is no periodic timer. Where a stream is written from outside,
+its writing end may be in anybody's hands: then the garbage collector is asked who holds it, and if anything but the
+stuck tasks themselves does, nothing is proved and nothing is said.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from miniagents.promising import _waiting
-from miniagents.promising._who_waits import describe_task, stall_is_explained, tree_of_waits
 from miniagents.promising._waiting import AnyTask, Source, Waiter, armed_loops
+from miniagents.promising._who_waits import Waits, describe_task, known_contexts, stall_is_explained, tree_of_waits
 from miniagents.promising.errors import DeadlockError
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class LoopWatch:
         armed_loops.discard(self.loop)
         began_at = monotonic()
         waits = waits_of(asyncio.all_tasks(self.loop))
-        for tasks, source in stuck_groups(waits):
-            self._break_up(tasks, source, waits)
+        for group in stuck_groups(waits):
+            self._break_up(group, waits)
         now = self.loop.time()
         before = self._since
         waiters = [waiter for waiter, _ in waits.values() if waiter is not None]
@@ -78,20 +78,33 @@ class LoopWatch:
         # Twice the time that a look took, fifty times over, is still no more than the share that it may take.
         self._look_after_s = min(0.9, max(LOOK_AFTER_S, (monotonic() - began_at) / MAX_LOOK_SHARE))
 
-    def _break_up(self, tasks: list[AnyTask], source: Source, waits: "Waits") -> None:
-        names = " -> ".join([*(describe_task(task, waits) for task in tasks), describe_task(tasks[0], waits)])
-        for task in tasks:
-            waiter, waited_for = waits[task]
-            if waiter is None or waiter.done() or not waited_for.may_raise_deadlock:
-                continue
-            if len(tasks) == 1 and task not in (waited_for.writers() or ()):
-                text = (
-                    f"{describe_task(task, waits)} waits for {waited_for.describe()}, which nobody is left to write: its "
-                    f"writer has ended without closing it. {waited_for.advice()}"
-                )
-            else:
-                text = f"These wait for each other in a circle, for ever: {names}. {waited_for.advice()}"
-            waiter.set_exception(DeadlockError(text))
+    def _break_up(self, group: list[AnyTask], waits: Waits) -> None:
+        """Tell one of the tasks in `group`; as its own work fails with the error, the others hear of it too."""
+        tellable = [task for task in group if (waiter := waits[task][0]) and not waiter.done()]
+        tellable = [task for task in tellable if waits[task][1].may_raise_deadlock]
+        if not tellable:
+            return
+        # Whoever holds what should be closed has made the mistake; else whoever has been there longest is told.
+        told = min(tellable, key=lambda task: (not self._holds_a_writing_end(task, group, waits), _age_order(task)))
+        waiter, source = waits[told]
+        if len(group) == 1 and told not in (source.writers() or ()):
+            text = (
+                f"{describe_task(told)} waits for {source.describe()}, which nobody is left to write: its writer has "
+                f"ended without closing it. {source.advice()}"
+            )
+        else:
+            at = group.index(told)
+            circle = [describe_task(task) for task in [*group[at:], *group[:at], told]]
+            advice = next((waits[task][1] for task in group if waits[task][1].sole_holder_is_needed()), source).advice()
+            text = f"These wait for each other in a circle, for ever: {' -> '.join(circle)}. {advice}"
+        if waiter is not None:
+            waiter.set_exception(DeadlockError(text[0].upper() + text[1:]))
+
+    def _holds_a_writing_end(self, task: AnyTask, group: list[AnyTask], waits: Waits) -> bool:
+        return any(
+            waits[other][1].sole_holder_is_needed() is not None and task in (waits[other][1].writers() or ())
+            for other in group
+        )
 
     # -- stalls ------------------------------------------------------------------------------------------------------
 
@@ -110,7 +123,7 @@ class LoopWatch:
         if any(waiter.done() for waiter in waiters):
             return
         waits = waits_of(asyncio.all_tasks(self.loop))
-        if {waiter for waiter, _ in waits.values() if waiter is not None} != waiters or stall_is_explained(waits):
+        if {waiter for waiter, _ in waits.values() if waiter is not None} != waiters or stall_is_explained():
             return
         for context in self.contexts:
             if context.is_active:
@@ -118,9 +131,6 @@ class LoopWatch:
                 context.logger.warning("No progress for %g s. Who waits for whom:\n%s", context.stall_report_s, text)
                 return
 
-
-Waits = dict[AnyTask, tuple[Waiter | None, Source]]
-"""What each waiting task waits for; a task that is not in here may go on by itself."""
 
 _watches: dict[asyncio.AbstractEventLoop, LoopWatch] = {}
 
@@ -146,12 +156,14 @@ def watch_context(context: "PromisingContext") -> None:
     """Report what stalls in the context's loop to this context."""
     if context.loop is not None:
         _watch(context.loop).contexts.add(context)
+        known_contexts.add(context)
 
 
 def forget_context(context: "PromisingContext") -> None:
     """Stop reporting to `context`, which has ended."""
     if context.loop is not None and context.loop in _watches:
         _watches[context.loop].contexts.discard(context)
+    known_contexts.discard(context)
 
 
 def who_waits(loop: asyncio.AbstractEventLoop | None) -> str:
@@ -178,7 +190,7 @@ def waits_of(tasks: Iterable[AnyTask]) -> Waits:
     return waits
 
 
-def stuck_groups(waits: Waits) -> Iterator[tuple[list[AnyTask], Source]]:
+def stuck_groups(waits: Waits) -> Iterator[list[AnyTask]]:
     """Give the groups of tasks that wait in a circle, or alone for a source with no writer left."""
     stuck = _stuck(waits)
     if not stuck:
@@ -187,7 +199,23 @@ def stuck_groups(waits: Waits) -> Iterator[tuple[list[AnyTask], Source]]:
     for group in _strongly_connected(edges):
         is_circle = len(group) > 1 or group[0] in edges[group[0]]
         if (is_circle or not edges[group[0]]) and _is_closed(group, waits):
-            yield group, waits[group[0]][1]
+            # In the order of who waits for whom.
+            yield _as_path(group, edges)
+
+
+def _as_path(group: list[AnyTask], edges: dict[AnyTask, list[AnyTask]]) -> list[AnyTask]:
+    members = set(group)
+    path = [group[0]]
+    while following := [task for task in edges[path[-1]] if task in members and task not in path]:
+        path.append(following[0])
+    return path if len(path) == len(group) else group
+
+
+def _age_order(task: AnyTask) -> tuple[int, str]:
+    """Order tasks by age: asyncio numbers them in their default names."""
+    name = task.get_name()
+    number = name.rpartition("-")[2]
+    return (int(number) if number.isdigit() else 0), name
 
 
 def _stuck(waits: Waits) -> set[AnyTask]:
@@ -247,10 +275,10 @@ def _strongly_connected(edges: dict[AnyTask, list[AnyTask]]) -> Iterator[list[An
     low: dict[AnyTask, int] = {}
     path: list[AnyTask] = []
     on_path: set[AnyTask] = set()
-    for root in edges:
+    for root, first_successors in edges.items():
         if root in index:
             continue
-        work = [(root, iter(edges[root]))]
+        work = [(root, iter(first_successors))]
         index[root] = low[root] = len(index)
         path.append(root)
         on_path.add(root)

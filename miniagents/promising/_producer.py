@@ -7,8 +7,9 @@ in a copy of the context variables of the place where the promise was made, so t
           |                       |
           +------cancel()---------+---> its target has ended already when the task hears of it
 
-- Only the event loop's thread changes a state. Whatever ends the task, `_task_ended` runs afterwards: it closes a target
-  that was left open (a task cancelled before its first step runs no code at all), so that nobody waits for the dead.
+- Only the event loop's thread changes a state. Whatever ends the task, `_task_ended` runs afterwards: it closes a
+  target that was left open (a task cancelled before its first step runs no code at all), so that nobody waits for the
+  dead.
 - A producer knows what it has started and what is still running. Cancelling it cancels those too, except for what
   somebody outside of the cancelled tree is reading.
 """
@@ -26,14 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 
-class ProducerOwner(Protocol):
-    """The context that keeps every running task; see `PromisingContext`."""
-
-    is_active: bool
-
-    def park(self, task: AnyTask, is_parked: bool) -> None:  # noqa: FBT001 - a state, told by one caller
-        """Take note that `task` waits for a reader that is not there."""
-        ...
+class TaskKeeper(Protocol):
+    """Keeps the running tasks of a context; see `_background.py`."""
 
     def adopt(self, task: AnyTask, producer: "Producer | None") -> None:
         """Keep `task` until `release`."""
@@ -43,7 +38,26 @@ class ProducerOwner(Protocol):
         """Forget `task`, which has ended."""
         ...
 
-    def failure(self, error: BaseException, producer: "Producer") -> Failure:
+    def park(self, task: AnyTask) -> None:
+        """Take note that `task` now waits for a reader that is not there."""
+        ...
+
+    def unpark(self, task: AnyTask) -> None:
+        """Take note that `task` goes on."""
+        ...
+
+
+class ProducerContext(Protocol):
+    """What a producer needs of the context that it works in; see `PromisingContext`."""
+
+    is_active: bool
+
+    @property
+    def background(self) -> TaskKeeper:
+        """Where its task is kept."""
+        ...
+
+    def failure(self, error: BaseException, producer: "Producer | None") -> Failure:
         """Keep `error`, so that it is reported if nobody receives it."""
         ...
 
@@ -76,7 +90,7 @@ class Producer:
 
     __slots__ = ("__weakref__", "context", "owner", "started", "target", "task", "variables")
 
-    def __init__(self, context: ProducerOwner, target: Target, *, is_lazy: bool) -> None:
+    def __init__(self, context: ProducerContext, target: Target, *, is_lazy: bool) -> None:
         self.context = context
         self.target: Target | None = target
         self.owner = current_producer.get()
@@ -114,7 +128,9 @@ class Producer:
         if self.task is not None or self.target is None:
             return
         if not self.context.is_active:
-            self.target.fail(Failure(PromiseCancelledError(f"{self.describe()} was never started: its context has ended.")))
+            self.target.fail(
+                Failure(PromiseCancelledError(f"{self.describe()} was never started: its context has ended."))
+            )
             return
         main: Coroutine[object, object, None] = self.main()
         try:
@@ -124,7 +140,7 @@ class Producer:
             raise
         self.task = task
         self.variables = None
-        self.context.adopt(task, self)
+        self.context.background.adopt(task, self)
         owner = self.owner
         if owner is not None and not self.is_fired():
             if owner.started is None:
@@ -133,7 +149,7 @@ class Producer:
         task.add_done_callback(self._task_ended)
 
     def _task_ended(self, task: AnyTask) -> None:
-        self.context.release(task)
+        self.context.background.release(task)
         target = self.target
         if target is not None and not target.is_settled():
             target.fail(self.context.failure(PromiseCancelledError(f"{self.describe()} was cancelled."), self))
@@ -153,6 +169,8 @@ class Producer:
             if producer.target is not None:
                 producer.target.forget_producer()
                 producer.target = None
+            # The task keeps its context variables, one of which is this very producer.
+            producer.task = None
             owner = producer.owner
             if owner is None or owner.started is None or producer not in owner.started:
                 return

@@ -48,7 +48,7 @@ def run_in_new_loop(
             try:
                 result, error = loop.run_until_complete(main)
             except BaseException:
-                # A second Ctrl-C, or an exit raised right through the loop: what runs still gets its chance to clean up.
+                # A second Ctrl-C, or an exit raised right through the loop: what runs still gets to clean up.
                 loop.run_until_complete(_end_all(grace_s))
                 raise
             loop.run_until_complete(_end_all(grace_s))

@@ -7,6 +7,7 @@ path; `_deadlock.py` does the reading.
 
 import asyncio
 import threading
+from asyncio import get_running_loop
 from collections.abc import Callable, Iterable
 from types import coroutine
 from typing import TYPE_CHECKING, Any, cast
@@ -43,7 +44,10 @@ class Source:
 
     def add_waiter(self) -> Waiter:
         """Give a future to await; it is done as soon as something about this source has changed."""
-        waiter = new_waiter(self)
+        # `new_waiter`, written out: this is what every wait for a token goes through.
+        loop = get_running_loop()
+        waiter = Waiter(loop=loop)
+        waiter.source = self
         waiters = self.waiters
         if waiters is None:
             self.waiters = [waiter]
@@ -52,6 +56,8 @@ class Source:
             # Waiters that timed out stay in the list; a poller must not make it grow for ever.
             if not len(waiters) & 31:
                 self.waiters = [waiter for waiter in waiters if not waiter.done()]
+        if loop not in armed_loops:
+            arm(loop)
         return waiter
 
     def wake(self) -> None:
@@ -89,13 +95,18 @@ armed_loops: set[asyncio.AbstractEventLoop] = set()
 
 def new_waiter(source: Source) -> Waiter:
     """Give a waiter on `source` that belongs to the running loop."""
-    loop = asyncio.get_running_loop()
+    loop = get_running_loop()
     waiter = Waiter(loop=loop)
     waiter.source = source
     if loop not in armed_loops:
-        for arm in arm_hooks:
-            arm(loop)
+        arm(loop)
     return waiter
+
+
+def arm(loop: asyncio.AbstractEventLoop) -> None:
+    """Tell those who look at `loop` that a wait has begun."""
+    for hook in arm_hooks:
+        hook(loop)
 
 
 def running_loop(action: str) -> asyncio.AbstractEventLoop:
@@ -118,4 +129,4 @@ def _bare_yield() -> Any:  # a generator in disguise; typed below
 
 
 give_way = cast("Callable[[], Any]", _bare_yield)
-"""`await give_way()` lets every other task that is ready run first. It is `asyncio.sleep(0)` without the extra frame."""
+"""`await give_way()` lets every other task that is ready run first: `asyncio.sleep(0)` without the extra frame."""

@@ -1,35 +1,45 @@
 """Who waits for whom, in words."""
 
+import weakref
+from typing import Protocol
+
+from miniagents.promising._background import BackgroundTasks
 from miniagents.promising._current import outside_waits
-from miniagents.promising._waiting import AnyTask, Source, Waiter
 from miniagents.promising._shutdown import name_of_task
+from miniagents.promising._waiting import AnyTask, Source, Waiter
 
-task_names: "list[TaskNamer]" = []
-
-
-class TaskNamer:
-    """Names tasks that it knows; upper layers put theirs into `task_names`."""
-
-    def name(self, task: AnyTask) -> str | None:
-        """Give the name of `task`, or `None` if it is not known here."""
-        raise NotImplementedError
+Waits = dict[AnyTask, tuple[Waiter | None, Source]]
+"""What each waiting task waits for; a task that is not in here may go on by itself."""
 
 
-def describe_task(task: AnyTask, waits: "dict[AnyTask, tuple[Waiter | None, Source]]") -> str:
+known_contexts: "weakref.WeakSet[NamingContext]" = weakref.WeakSet()
+"""The contexts that know what their tasks work at."""
+
+
+class NamingContext(Protocol):
+    """What can name tasks: a `PromisingContext`."""
+
+    @property
+    def background(self) -> BackgroundTasks:
+        """The tasks that it knows."""
+        ...
+
+
+def describe_task(task: AnyTask) -> str:
     """Name a task in the user's words."""
-    for namer in task_names:
-        name = namer.name(task)
-        if name is not None:
-            return name
-    return name_of_task(task)
+    for context in known_contexts:
+        producer = context.background.tasks.get(task)
+        if producer is not None:
+            return producer.describe()
+    return f"the task `{name_of_task(task)}`"
 
 
-def stall_is_explained(waits: "dict[AnyTask, tuple[Waiter | None, Source]]") -> bool:
+def stall_is_explained() -> bool:
     """Whether somebody has said that the program now waits for something outside, such as a person."""
     return any(not task.done() for task in outside_waits)
 
 
-def tree_of_waits(waits: "dict[AnyTask, tuple[Waiter | None, Source]]") -> str:
+def tree_of_waits(waits: Waits) -> str:
     """Give one line a waiting task, below it what its wait hangs on."""
     writers = {task: list(source.writers() or ()) for task, (_, source) in waits.items()}
     waited_for = {writer for task in waits for writer in writers[task] if writer is not task}
@@ -44,7 +54,7 @@ def tree_of_waits(waits: "dict[AnyTask, tuple[Waiter | None, Source]]") -> str:
 def _add_lines(
     root: AnyTask,
     depth: int,
-    waits: "dict[AnyTask, tuple[Waiter | None, Source]]",
+    waits: Waits,
     writers: dict[AnyTask, list[AnyTask]],
     lines: list[str],
     shown: set[AnyTask],
@@ -53,7 +63,7 @@ def _add_lines(
     while pending:
         task, level = pending.pop()
         indent = "  " * level
-        name = describe_task(task, waits)
+        name = describe_task(task)
         if task in shown:
             lines.append(f"{indent}{name} (see above)")
             continue

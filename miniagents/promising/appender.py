@@ -109,7 +109,7 @@ class StreamAppender(Generic[PIECE]):
         yield
         if not self._buffer.has_room():
             context = PromisingContext.find_current()
-            yield from self._buffer.wait_for_room(None if context is None else context.park).__await__()
+            yield from self._buffer.wait_for_room(None if context is None else context.background).__await__()
         return self
 
     def close(self) -> None:

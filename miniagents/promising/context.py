@@ -16,13 +16,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 
 from miniagents.promising import _current
+from miniagents.promising._background import BackgroundTasks
 from miniagents.promising._deadlock import forget_context, watch_context, who_waits
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import current_task
 from miniagents.promising._reporting import BackgroundErrors, error_report
 from miniagents.promising._runner import run_in_new_loop
-from miniagents.promising._shutdown import cancel_and_wait, is_about_to_run
-from miniagents.promising._waiting import AnyTask, Source, running_loop
+from miniagents.promising._shutdown import cancel_and_wait
+from miniagents.promising._waiting import AnyTask, running_loop
 from miniagents.promising.errors import ContextAlreadyActiveError, SyncWithError
 from miniagents.promising.promise_typing import PromiseResolvedHandler, T
 
@@ -88,11 +89,12 @@ class PromisingContext:
             self.on_promise_resolved(handler)
         self._start_afresh()
 
+    handlers_exist = False
+    """Whether any context of this process ever got a handler; while it has not, promises need not ask."""
+
     def _start_afresh(self) -> None:
-        self._tasks: dict[AnyTask, Producer | None] = {}
-        self._parked: set[AnyTask] = set()
-        self._flushing: set[AnyTask] = set()
-        self._idle = _BackgroundWork(self)
+        self.background = BackgroundTasks(self._bind_to_loop)
+        """The tasks of this context (for this package)."""
         self._failures: weakref.WeakSet[Failure] = weakref.WeakSet()
         self._errors = BackgroundErrors()
         self._is_cancelling = False
@@ -139,6 +141,11 @@ class PromisingContext:
         if self.loop is not None:
             watch_context(self)
 
+    def _bind_to_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.loop is None:
+            self.loop = loop
+            watch_context(self)
+
     async def afinalize(self) -> None:
         """Await all background work and end the context; may be called from any task of the loop.
 
@@ -171,7 +178,8 @@ class PromisingContext:
         """Run `awaitable` in an event loop of its own and give its result when all background work is done.
 
         Ctrl-C and SIGTERM cancel everything that runs, let it clean up and then raise `KeyboardInterrupt` or
-        `SystemExit`; a second Ctrl-C interrupts at once. `loop_factory` makes the loop, for example `uvloop.new_event_loop`.
+        `SystemExit`; a second Ctrl-C interrupts at once. `loop_factory` makes the loop, for example
+        `uvloop.new_event_loop`.
 
         Raises:
             NoRunningLoopError: a loop runs here already; use `await arun(...)`.
@@ -200,12 +208,12 @@ class PromisingContext:
         background error if nobody does.
         """
         task = running_loop("start a background task").create_task(_as_coroutine(awaitable))
-        self.adopt(task, None)
+        self.background.adopt(task, None)
         task.add_done_callback(functools.partial(self._background_task_ended, suppress_errors))
         return task
 
-    def _background_task_ended(self, suppress_errors: bool, task: AnyTask) -> None:
-        self.release(task)
+    def _background_task_ended(self, suppress_errors: bool, task: AnyTask) -> None:  # noqa: FBT001 - partially applied
+        self.background.release(task)
         if task.cancelled() or self._is_cancelling:
             return
         # Asking for the exception keeps asyncio from reporting it once more.
@@ -220,52 +228,7 @@ class PromisingContext:
 
         Parked producers (which wait for a reader that is not there) and the calling task itself do not count.
         """
-        me = current_task()
-        mine = me is not None and me in self._tasks
-        if mine and me is not None:
-            self._flushing.add(me)
-        try:
-            while self._busy_count() > 0:
-                await self._idle.add_waiter()
-        finally:
-            if me is not None:
-                self._flushing.discard(me)
-
-    def _busy_count(self) -> int:
-        return len(self._tasks) - len(self._parked) - len(self._flushing)
-
-    def _look_if_idle(self) -> None:
-        if self._idle.waiters is not None and self._busy_count() <= 0:
-            self._idle.wake()
-
-    def adopt(self, task: AnyTask, producer: "Producer | None") -> None:
-        """Keep `task` until `release` (for this package)."""
-        self._tasks[task] = producer
-        if self.loop is None:
-            self.loop = task.get_loop()
-            watch_context(self)
-
-    def release(self, task: AnyTask) -> None:
-        """Forget `task`, which has ended (for this package)."""
-        self._tasks.pop(task, None)
-        self._parked.discard(task)
-        self._look_if_idle()
-
-    def park(self, task: AnyTask, is_parked: bool) -> None:  # noqa: FBT001 - a state, told by one caller
-        """Take note that `task` waits for a reader that is not there (for this package)."""
-        if not is_parked:
-            self._parked.discard(task)
-        elif task in self._tasks:
-            self._parked.add(task)
-        self._look_if_idle()
-
-    def busy_tasks(self) -> list[AnyTask]:
-        """Give the background tasks that the end of this context waits for."""
-        return [task for task in self._tasks if task not in self._parked and task not in self._flushing]
-
-    def producer_of(self, task: AnyTask) -> "Producer | None":
-        """Give what `task` works at, if it is a producer of this context."""
-        return self._tasks.get(task)
+        await self.background.flush()
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -288,7 +251,7 @@ class PromisingContext:
             try:
                 if error is not None:
                     self._is_cancelling = True
-                    await cancel_and_wait(self._tasks, self.shutdown_grace_s, self.logger)
+                    await cancel_and_wait(self.background.tasks, self.shutdown_grace_s, self.logger)
             finally:
                 self._leave()
         self._errors.raise_or_note(error)
@@ -297,20 +260,11 @@ class PromisingContext:
         while True:
             await self._before_waiting()
             await self.aflush_tasks()
-            if self._parked:
-                await self._cancel_parked()
+            if await self.background.cancel_parked(self.shutdown_grace_s, self.logger):
                 continue
             await self._before_leaving()
-            if not self._tasks:
+            if not self.background.tasks:
                 return
-
-    async def _cancel_parked(self) -> None:
-        # One that was called on at this very moment is about to go on; it is let.
-        parked = [task for task in self._parked if not is_about_to_run(task)]
-        if parked:
-            await cancel_and_wait(dict.fromkeys(parked), self.shutdown_grace_s, self.logger)
-        else:
-            await asyncio.sleep(0)
 
     def _leave(self) -> None:
         for failure in list(self._failures):
@@ -346,7 +300,9 @@ class PromisingContext:
         self._log(error, what)
 
     def _log(self, error: BaseException, what: str) -> None:
-        text = error_report(error, what, with_traceback=self.background_errors == "log", reduced=self._reduces_tracebacks())
+        text = error_report(
+            error, what, with_traceback=self.background_errors == "log", reduced=self._reduces_tracebacks()
+        )
         self.logger.log(self.log_level_for_errors, "%s", text)
 
     def _reduces_tracebacks(self) -> bool:
@@ -366,6 +322,7 @@ class PromisingContext:
         """
         _current.require_async_handler(handler, "on_promise_resolved", "promise, result")
         self._resolved_handlers.append(handler)
+        PromisingContext.handlers_exist = True
         return handler
 
     def listens(self) -> bool:
@@ -374,17 +331,17 @@ class PromisingContext:
 
     def promise_was_made(self, promise: Any) -> None:
         """Tell the handlers as soon as `promise` has its value, if there are any (for this package)."""
-        if self.listens():
+        if PromisingContext.handlers_exist and self.listens():
             promise.when_done(functools.partial(self._announce, promise))
 
     def _announce(self, promise: Any) -> None:
         result = promise.outcome_if_done()
-        if isinstance(result, Failure) or current_task() is None and not self._loop_runs():
+        if isinstance(result, Failure) or (current_task() is None and not self._loop_runs()):
             return
         context: PromisingContext | None = self
         while context is not None:
             if context.is_active:
-                for handler in context._resolved_handlers:  # noqa: SLF001 - another object of this very class
+                for handler in context._resolved_handlers:
                     context.start_asap(handler(promise, result))
             context = context.parent
 
@@ -404,25 +361,6 @@ class PromisingContext:
         reason in `who_waits()`.
         """
         return _current.OutsideWait(reason)
-
-
-class _BackgroundWork(Source):
-    """The wait for all background tasks of a context."""
-
-    __slots__ = ("_context",)
-
-    may_raise_deadlock = False
-
-    def __init__(self, context: PromisingContext) -> None:
-        super().__init__()
-        self._context = weakref.ref(context)
-
-    def writers(self) -> Iterable[AnyTask] | None:
-        context = self._context()
-        return None if context is None else context.busy_tasks()
-
-    def describe(self) -> str:
-        return "the end of all background work"
 
 
 async def _as_coroutine(awaitable: Awaitable[T]) -> T:

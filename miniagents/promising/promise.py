@@ -76,7 +76,7 @@ class Promise(Source, Generic[T_co]):
     def _needed_context(self) -> PromisingContext:
         return self._context if self._context is not None else PromisingContext.get_current()
 
-    def _prepare(self, start_asap: bool | None) -> None:
+    def _prepare(self, start_asap: bool | None) -> None:  # noqa: FBT001 - passed on as it came
         context = self._needed_context()
         eager = context.start_everything_asap_by_default if start_asap is None else start_asap
         self._producer = _Resolving(context, self, is_lazy=not eager)

@@ -28,4 +28,6 @@ SequenceFlattener = Callable[[Any, IN], AsyncIterator[OUT]]
 class PromiseResolvedHandler(Protocol):
     """`async def handler(promise, result)`: told in the background of every promise that got its value."""
 
-    def __call__(self, promise: Any, result: Any, /) -> Awaitable[None]: ...
+    def __call__(self, promise: Any, result: Any, /) -> Awaitable[None]:
+        """Handle `result`."""
+        ...

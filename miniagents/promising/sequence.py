@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from typing import Any, Generic
 
+from miniagents.promising._pumping import as_async_iterator
 from miniagents.promising.errors import FunctionNotProvidedError
 from miniagents.promising.promise_typing import IN, OUT, PromiseStreamer, SequenceFlattener
-from miniagents.promising.streamed import StreamedPromise, as_async_iterator
+from miniagents.promising.streamed import StreamedPromise
 
 
 class FlatSequence(Generic[IN, OUT]):
@@ -33,8 +34,8 @@ class FlatSequence(Generic[IN, OUT]):
     ) -> None:
         if flattener is None and type(self)._flattener is FlatSequence._flattener:
             raise FunctionNotProvidedError(
-                f"`{type(self).__name__}` cannot flatten anything. Give it `flattener=` (an async generator that is called "
-                "with the sequence and an item), or override `_flattener(self, item)` in a subclass."
+                f"`{type(self).__name__}` cannot flatten anything. Give it `flattener=` (an async generator that is "
+                "called with the sequence and an item), or override `_flattener(self, item)` in a subclass."
             )
         self._flattener_function = flattener
         self._incoming_streamer = incoming_streamer

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 from miniagents.promising._buffer import ENDED, UNBOUNDED_DEMAND, Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_producer, current_task
+from miniagents.promising._pumping import BURST_S, as_async_iterator, pump
 from miniagents.promising._waiting import AnyTask, give_way
 from miniagents.promising.appender import StreamAppender
 from miniagents.promising.errors import FunctionNotProvidedError, PromiseCancelledError
@@ -23,10 +24,6 @@ from miniagents.promising.sentinels import NO_VALUE
 PIECE_co = TypeVar("PIECE_co", covariant=True)
 WHOLE_co = TypeVar("WHOLE_co", covariant=True)
 
-BURST_PIECES = 32
-"""How many pieces a producer makes in one go with nobody keeping pace before it lets the others run."""
-BURST_S = 0.005
-"""How many seconds it may take for them at most (looked at after every piece)."""
 REPLAY_PIECES = 256
 """How many pieces that are there already a reader takes in one go before it lets the others run."""
 
@@ -41,8 +38,8 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
 
     `streamer(promise)` returns an async iterator of pieces (or is a `StreamAppender` that outside code writes to). An
     error that it raises ends the stream: every reader gets the pieces before it, then the very same exception, then
-    `StopAsyncIteration`. An exception object that was appended, or that the streamer yields, is a piece: it is raised at
-    its place, and a reader that asks for more goes on behind it.
+    `StopAsyncIteration`. An exception object that was appended, or that the streamer yields, is a piece: it is raised
+    at its place, and a reader that asks for more goes on behind it.
 
     With `start_asap` true (by default what the context says) the streamer starts at the next task switch. False: it
     starts when somebody first asks, and makes a piece only when a reader waits for one. `read_ahead` is how many pieces
@@ -73,15 +70,17 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
         if streamer is None and prefill_pieces is NO_VALUE and not has_own_streamer:
             raise FunctionNotProvidedError(
                 f"`{type(self).__name__}` has no way to get its pieces. Give it `streamer=` (a function that is called "
-                "with the promise and returns an async iterator) or `prefill_pieces=`, or override `def _streamer(self)`"
-                " in a subclass."
+                "with the promise and returns an async iterator) or `prefill_pieces=`, or override "
+                "`def _streamer(self)` in a subclass."
             )
         if resolver is not None and prefill_result is not NO_VALUE:
             raise FunctionNotProvidedError(
                 f"Give `{type(self).__name__}` either a `resolver` or a `prefill_result`, not both."
             )
         if read_ahead is not None and read_ahead < 0:
-            raise ValueError(f"`read_ahead` is a number of pieces, 0 or more, or `None` for no bound; not {read_ahead}.")
+            raise ValueError(
+                f"`read_ahead` is a number of pieces, 0 or more, or `None` for no bound; not {read_ahead}."
+            )
         self._start_stream(streamer, prefill_pieces, resolver, prefill_result, start_asap, read_ahead)
 
     def _start_stream(
@@ -324,8 +323,8 @@ class _Pump(Producer):
         buffer = cast("Buffer[Any]", self.target)
         iterator: Any = None
         try:
-            iterator = as_async_iterator(self.promise._streamer())  # noqa: SLF001 - the override point of its class
-            await pump(iterator, buffer, self.context.park)
+            iterator = as_async_iterator(self.promise._streamer())
+            await pump(iterator, buffer, self.context.background)
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             buffer.close(self.context.failure(error, self))
         else:
@@ -339,58 +338,9 @@ class _Pump(Producer):
                 self.context.failure(error, self)
 
     def describe(self) -> str:
-        function = self.promise._streamer_function  # noqa: SLF001 - one file, one secret
+        function = self.promise._streamer_function
         name = getattr(function, "__qualname__", type(self.promise).__name__)
         return f"a stream of `{name}`"
-
-
-async def pump(iterator: AsyncIterator[Any], buffer: Buffer[Any], park: Any) -> None:
-    """Append all that `iterator` gives to `buffer`, within its bound, letting the readers run in between.
-
-    A reader that keeps pace is waiting each time a piece comes, which shows that this task has been suspended; only
-    where nobody waits does the pump count, and give way.
-    """
-    pieces = buffer.pieces
-    burst = 0
-    burst_ends_at = 0.0
-    if buffer.bound is not None:
-        await buffer.wait_for_room(park)
-    async for piece in iterator:
-        if buffer.end is not None:
-            raise PromiseCancelledError("Nobody wants the rest of this stream: it was cancelled.")
-        pieces.append(Failure(piece) if isinstance(piece, BaseException) else piece)
-        if buffer.waiters is not None:
-            buffer.wake()
-            burst = 0
-        elif burst == 0:
-            burst = 1
-            burst_ends_at = monotonic() + BURST_S
-        else:
-            burst += 1
-            if burst >= BURST_PIECES or monotonic() > burst_ends_at:
-                burst = 0
-                await give_way()
-        if buffer.bound is not None:
-            await buffer.wait_for_room(park)
-
-
-def as_async_iterator(streamer_result: Any) -> Any:
-    """Give the async iterator that a streamer has returned.
-
-    Raises:
-        TypeError: it returned something else.
-    """
-    if hasattr(streamer_result, "__anext__"):
-        return streamer_result
-    if hasattr(streamer_result, "__aiter__"):
-        return streamer_result.__aiter__()
-    if hasattr(streamer_result, "close"):
-        # A coroutine that nobody will await would print a warning of its own.
-        streamer_result.close()
-    raise TypeError(
-        f"A streamer must return an async iterator, but it returned {streamer_result!r}. Write it as an async generator: "
-        "`async def streamer(promise): yield piece`."
-    )
 
 
 def prefilled_buffer(pieces: Iterable[Any]) -> Buffer[Any]:

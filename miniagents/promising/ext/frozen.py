@@ -37,7 +37,7 @@ _duration = TypeAdapter(timedelta)
 
 
 class Frozen(BaseModel):
-    """An immutable pydantic model whose fields, nested ones too, cannot change, and which has a key made of its content.
+    """An immutable pydantic model that is named by its content: nothing in it can change, however deep.
 
     Extra fields are allowed. Values are frozen on the way in: a list becomes a tuple, a dict a `Frozen`; what cannot be
     frozen is refused with a `ValidationError` that names the field. Frozen objects inside are kept as they are.
@@ -91,8 +91,12 @@ class Frozen(BaseModel):
     # -- reading -------------------------------------------------------------------------------------------------
 
     def __getitem__(self, name: str) -> Any:
-        if name in type(self).model_fields or name in (self.__pydantic_extra__ or ()):
-            return getattr(self, name)
+        # Not `getattr`: a field may be named like a method.
+        extra = self.__pydantic_extra__
+        if extra and name in extra:
+            return extra[name]
+        if name in type(self).model_fields:
+            return self.__dict__[name]
         raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:
@@ -107,7 +111,7 @@ class Frozen(BaseModel):
 
     def get(self, name: str, default: Any = None) -> Any:
         """Give the value of a field, or `default` if there is no such field."""
-        return self[name] if name in self else default
+        return self[name] if name in self else default  # noqa: SIM401 - this is `get`
 
     def keys(self) -> list[str]:
         """Give the names of the fields: declared ones in their order, then the extra ones."""
@@ -128,7 +132,7 @@ class Frozen(BaseModel):
             return True
         if not isinstance(other, Frozen):
             return NotImplemented
-        return type(self) is type(other) and dict(self) == dict(other)
+        return type(self) is type(other) and self.as_kwargs() == other.as_kwargs()
 
     def __hash__(self) -> int:
         return self.cached("hash", lambda: hash((type(self), frozenset(self))))
@@ -139,6 +143,14 @@ class Frozen(BaseModel):
 
     def __deepcopy__(self: S, memo: dict[int, Any] | None = None) -> S:
         return self
+
+    def model_copy(self: S, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> S:
+        """Give one like this with the fields in `update` changed, validated and frozen like any other.
+
+        Raises:
+            pydantic.ValidationError: a value cannot be frozen or has the wrong type.
+        """
+        return type(self)(**{**self.as_kwargs(), **update}) if update else self
 
     # -- as text -------------------------------------------------------------------------------------------------
 
@@ -163,7 +175,9 @@ class Frozen(BaseModel):
 
     def serialize(self) -> dict[str, Any]:
         """Give the content as a dict that JSON can hold; this is what `hash_key` is made of. Sequences stay tuples."""
-        return {name: to_json(value, name, nested=lambda frozen: frozen.serialize()) for name, value in self.content_items()}
+        return {
+            name: to_json(value, name, nested=lambda frozen: frozen.serialize()) for name, value in self.content_items()
+        }
 
     def content_items(self) -> Iterator[tuple[str, Any]]:
         """Give the (name, value) pairs that make up the content: all fields but the unfrozen ones."""
@@ -186,9 +200,7 @@ class Frozen(BaseModel):
         Equal content gives an equal key, whatever the order of the fields. Works without an active context.
         """
         digits = _hash_key_digits()
-        return self.cached(
-            f"hash_key, {digits}", lambda: hashlib.sha256(self.serialized.encode()).hexdigest()[:digits]
-        )
+        return self.cached(f"hash_key, {digits}", lambda: hashlib.sha256(self.serialized.encode()).hexdigest()[:digits])
 
     def cached(self, name: str, make: Callable[[], T]) -> T:
         """Give what `make()` gave at the first call with this `name`; it is kept on the object, but is no field."""
@@ -274,6 +286,7 @@ def freeze(value: Any, field: str) -> Any:
         for key in entries:
             if not isinstance(key, str):
                 raise _refusal(value, field, f"its key {key!r} is not a string")
+            check_text(key, f"a key of {field}")
         return Frozen(**{key: freeze(item, f"{field}.{key}") for key, item in entries.items()})
     if isinstance(value, frozenset):
         members = cast("frozenset[Any]", value)

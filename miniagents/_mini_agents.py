@@ -1,0 +1,138 @@
+"""`MiniAgents`: the context that agents run in."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar
+
+from miniagents._interception import CallInterceptor, load_extensions
+from miniagents._records import CallRecorder, MessagePersister
+from miniagents._reordering import SequenceBuffer
+from miniagents.interaction import Agent, finish_calls
+from miniagents.messages import Message
+from miniagents.miniagent_typing import PersistMessageHandler
+from miniagents.promising import _current
+from miniagents.promising._waiting import AnyTask
+from miniagents.promising.promise_typing import PromiseResolvedHandler
+from miniagents.promising.promising import PromisingContext
+
+HANDLER = TypeVar("HANDLER", bound=PersistMessageHandler)
+
+
+class MiniAgents(PromisingContext):
+    """The context that agents run in. It owns all their tasks and ends with none left.
+
+    There are three ways in: `MiniAgents().run(main())`, `async with MiniAgents():`, and `activate()` ... `await
+    afinalize()`. When it ends, open calls are finished and all background work is awaited; on an error, Ctrl-C or
+    cancellation of the main function everything that still runs is cancelled and awaited.
+
+    Args:
+        stream_llm_tokens_by_default: whether model agents stream their tokens where a call does not say.
+        llm_logger_agent: `True`, or an agent, to log every prompt and response of the model agents.
+        on_persist_message: async handlers, see `on_persist_message()`.
+        errors_to_messages: whether errors of agents arrive as messages by default.
+        log_reduced_tracebacks: whether logged tracebacks leave out the frames of this package.
+        interceptors: what acts around every agent call, the outermost first; see `CallInterceptor`.
+        start_everything_asap_by_default, appenders_capture_errors_by_default, longer_hash_keys, logger,
+        log_level_for_errors, on_promise_resolved, background_errors, read_ahead_by_default, shutdown_grace_s,
+        stall_report_s: see `PromisingContext`.
+        extensions: settings of installed extensions, such as `journal="sqlite:///runs.db"`, each found by its name
+            among the entry points of the group `miniagents.extensions`.
+
+    Raises:
+        UnknownSettingError: no installed extension has that name.
+    """
+
+    def __init__(
+        self,
+        *,
+        stream_llm_tokens_by_default: bool = True,
+        llm_logger_agent: bool | Agent = False,
+        on_persist_message: PersistMessageHandler | Iterable[PersistMessageHandler] = (),
+        errors_to_messages: bool = False,
+        log_reduced_tracebacks: bool = True,
+        interceptors: Iterable[CallInterceptor] = (),
+        start_everything_asap_by_default: bool = True,
+        appenders_capture_errors_by_default: bool = False,
+        longer_hash_keys: bool = False,
+        logger: logging.Logger | None = None,
+        log_level_for_errors: int = logging.ERROR,
+        on_promise_resolved: PromiseResolvedHandler | Iterable[PromiseResolvedHandler] = (),
+        background_errors: Literal["raise", "log"] = "raise",
+        read_ahead_by_default: int | None = None,
+        shutdown_grace_s: float = 10.0,
+        stall_report_s: float = 30.0,
+        **extensions: Any,
+    ) -> None:
+        self.stream_llm_tokens_by_default = stream_llm_tokens_by_default
+        self.llm_logger_agent = llm_logger_agent
+        self.errors_to_messages = errors_to_messages
+        self.log_reduced_tracebacks = log_reduced_tracebacks
+        self.interceptors: list[CallInterceptor] = list(interceptors)
+        self._open_calls: set[SequenceBuffer] = set()
+        self._persister = MessagePersister(self)
+        self._recorder = CallRecorder(self._persister)
+        super().__init__(
+            start_everything_asap_by_default=start_everything_asap_by_default,
+            appenders_capture_errors_by_default=appenders_capture_errors_by_default,
+            longer_hash_keys=longer_hash_keys,
+            logger=logger,
+            log_level_for_errors=log_level_for_errors,
+            on_promise_resolved=on_promise_resolved,
+            background_errors=background_errors,
+            read_ahead_by_default=read_ahead_by_default,
+            shutdown_grace_s=shutdown_grace_s,
+            stall_report_s=stall_report_s,
+        )
+        handlers = [on_persist_message] if callable(on_persist_message) else on_persist_message
+        for handler in handlers:
+            self.on_persist_message(handler)
+        self.interceptors.extend(load_extensions(extensions, self))
+
+    def on_persist_message(self, handler: HANDLER) -> HANDLER:
+        """Register an async `handler(_, message)`; may be used as a decorator.
+
+        It is called in the background, once for every message object that gets resolved (two equal ones count as two),
+        for the messages inside one before that one, and for the `AgentCallNode` and `AgentReplyNode` of each call. A
+        handler that fails is reported, and its message is offered again the next time it is resolved.
+
+        Raises:
+            TypeError: the handler is not an async function.
+        """
+        _current.require_async_handler(handler, "on_persist_message", "_, message")
+        self._persister.handlers.append(handler)
+        PromisingContext.handlers_exist = True
+        return handler
+
+    def listens(self) -> bool:
+        """Whether anybody wants to hear of resolved promises."""
+        return bool(self._persister.handlers) or super().listens()
+
+    def _announce(self, promise: Any) -> None:
+        message = promise.outcome_if_done()
+        context: PromisingContext | None = self
+        while context is not None:
+            if isinstance(context, MiniAgents) and isinstance(message, Message):
+                context._persister.offer(message)
+            context = context.parent
+        super()._announce(promise)
+
+    def recorder(self) -> CallRecorder | None:
+        """Give what records calls, if anybody wants records (for this package)."""
+        return self._recorder if self._persister.handlers else None
+
+    def _reduces_tracebacks(self) -> bool:
+        return self.log_reduced_tracebacks
+
+    async def _before_waiting(self) -> None:
+        finish_calls(self._open_calls)
+
+    async def _before_leaving(self) -> None:
+        self._recorder.record_the_rest()
+
+    def open_calls(self) -> set[SequenceBuffer]:
+        """Give the open calls that this context must finish (for this package)."""
+        return self._open_calls
+
+    def start_subtask(self, coroutine: Any) -> AnyTask:
+        """Start `coroutine` in a task of this context; its error is for whoever awaits the task (for this package)."""
+        return self.start_asap(coroutine, suppress_errors=False)

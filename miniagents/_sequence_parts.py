@@ -1,0 +1,176 @@
+"""The producers behind message sequences: async iterables, late parts sent out of order, and errors shown as messages.
+
+Each is one task that fills one sequence; what a plain list or text turns into needs none of them.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+from miniagents._reordering import SequenceBuffer, SequenceReader, pending_parts, put_in_front
+from miniagents.errors import NotAMessageError
+from miniagents.messages import Message, MessagePromise
+from miniagents.promising._buffer import Buffer
+from miniagents.promising._failure import Failure
+from miniagents.promising._producer import Producer, current_producer
+from miniagents.promising._pumping import BURST_PIECES, as_async_iterator
+from miniagents.promising._waiting import give_way
+from miniagents.promising.errors import PromiseCancelledError
+from miniagents.promising.promise_typing import PromiseStreamer
+
+Append = Callable[[SequenceBuffer, object, Producer], None]
+
+
+class AsyncPart(Producer):
+    """Moves what an async iterable gives into a sequence, when its turn has come."""
+
+    __slots__ = ("after", "append", "streamer")
+
+    streamer: PromiseStreamer[Any]
+    after: list[SequenceBuffer]
+    """The sequences that come before it: it begins when they are there."""
+    append: Append
+
+    async def main(self) -> None:
+        """Produce."""
+        current_producer.set(self)
+        buffer = cast("SequenceBuffer", self.target)
+        try:
+            for earlier in self.after:
+                await self._wait_for_all_parts(earlier)
+            self.after = []
+            await self._move(as_async_iterator(self.streamer(None)), buffer)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            buffer.close(self.context.failure(error, self))
+        else:
+            buffer.close()
+
+    async def _wait_for_all_parts(self, sequence: SequenceBuffer) -> None:
+        # Waits without asking for anything: what nobody else wants must not be made because of this.
+        for part in pending_parts(sequence, with_messages=False):
+            while part.end is None:
+                await self._wait_parked(part)
+
+    async def _wait_parked(self, part: Buffer[Any]) -> None:
+        task = self.task
+        assert task is not None
+        self.context.background.park(task)
+        try:
+            await part.add_end_waiter()
+        finally:
+            self.context.background.unpark(task)
+
+    async def _move(self, items: AsyncIterator[Any], buffer: SequenceBuffer) -> None:
+        count = 0
+        try:
+            if buffer.bound is not None:
+                await buffer.wait_for_room(self.context.background)
+            async for item in items:
+                if buffer.end is not None:
+                    raise PromiseCancelledError("Nobody wants the rest of these messages: they were cancelled.")
+                try:
+                    self.append(buffer, item, self)
+                except NotAMessageError as error:
+                    buffer.append(self.context.failure(error, self))
+                count += 1
+                if count % BURST_PIECES == 0:
+                    await give_way()
+                if buffer.bound is not None:
+                    await buffer.wait_for_room(self.context.background)
+        except BaseException:
+            if hasattr(items, "aclose"):
+                await cast("Any", items).aclose()
+            raise
+
+    def describe(self) -> str:
+        """Name the producer."""
+        return "messages of an async iterable"
+
+
+class OutOfOrderPart(Producer):
+    """Puts the messages of one sequence into another as they come, ahead of what is not there yet."""
+
+    __slots__ = ("into", "source")
+
+    source: SequenceBuffer
+    into: SequenceBuffer
+
+    async def main(self) -> None:
+        """Produce."""
+        current_producer.set(self)
+        buffer = self.into
+        try:
+            async for promise in SequenceReader(self.source, raises=False):
+                if isinstance(promise, Failure):
+                    # From here on the sequence that it is put into answers for it.
+                    promise = self.context.failure(promise.receive(), self)  # noqa: PLW2901
+                put_in_front(buffer, [promise])
+        finally:
+            cast("SequenceBuffer", self.target).close()
+            inserting = buffer.inserting
+            if inserting is not None:
+                inserting.discard(self)
+                if not inserting and buffer.close_later is not None:
+                    buffer.close(buffer.close_later if isinstance(buffer.close_later, Failure) else None)
+
+    def describe(self) -> str:
+        """Name the producer."""
+        return "messages that are sent out of order"
+
+
+class ErrorsAsMessages(Producer):
+    """Copies a sequence, turning the errors in it into messages."""
+
+    __slots__ = ("source",)
+
+    source: SequenceBuffer
+
+    async def main(self) -> None:
+        """Produce."""
+        current_producer.set(self)
+        buffer = cast("SequenceBuffer", self.target)
+        try:
+            async for promise in SequenceReader(self.source, raises=False):
+                if isinstance(promise, Failure):
+                    buffer.append_shown_error(promise, Message(error_text(promise.error), is_error=True))
+                else:
+                    buffer.append(_tolerant(promise, buffer))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            buffer.close(self.context.failure(error, self))
+        else:
+            buffer.close()
+
+    def describe(self) -> str:
+        """Name the producer."""
+        return "replies whose errors are shown as messages"
+
+
+def _tolerant(promise: MessagePromise, buffer: SequenceBuffer) -> MessagePromise:
+    """Give a message like the one promised that ends with the text of its error, if there is one."""
+    if isinstance(promise.outcome_if_done(), Message):
+        return promise
+
+    async def tokens(metadata_so_far: dict[str, Any]) -> AsyncIterator[str]:
+        has_tokens = False
+        reader = aiter(promise)
+        while True:
+            try:
+                token = await anext(reader)
+            except StopAsyncIteration:
+                break
+            except Exception as error:  # noqa: BLE001 - turning it into text is what this is for
+                yield f"\n{error_text(error)}" if has_tokens else error_text(error)
+                metadata_so_far["is_error"] = True
+            else:
+                has_tokens = True
+                yield token
+        outcome = promise.outcome_if_done()
+        if isinstance(outcome, Message):
+            metadata_so_far.update({name: value for name, value in outcome.as_kwargs().items() if name != "content"})
+
+    return promise.message_class.promise(message_token_streamer=tokens, **promise.preliminary_metadata.as_kwargs())
+
+
+def error_text(error: BaseException) -> str:
+    """Give the text of `error` as it is shown in a message."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

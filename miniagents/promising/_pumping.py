@@ -1,0 +1,69 @@
+"""Moving what an async iterator gives into a buffer, fairly."""
+
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+
+from miniagents.promising._buffer import Buffer, Park
+from miniagents.promising._failure import Failure
+from miniagents.promising._waiting import give_way
+from miniagents.promising.errors import PromiseCancelledError
+
+BURST_PIECES = 32
+"""How many pieces a producer makes in one go with nobody keeping pace before it lets the others run."""
+BURST_S = 0.005
+"""How many seconds it may take for them at most (looked at after every piece)."""
+
+
+async def pump(iterator: AsyncIterator[Any], buffer: Buffer[Any], park: Park | None) -> None:
+    """Append all that `iterator` gives to `buffer`, within its bound, letting the readers run in between.
+
+    A reader that keeps pace is waiting each time a piece comes, which shows that this task has been suspended; only
+    where nobody waits does the pump count, and give way.
+    """
+    pieces = buffer.pieces
+    burst = 0
+    burst_ends_at = 0.0
+    if buffer.bound is not None:
+        await buffer.wait_for_room(park)
+    async for piece in iterator:
+        if buffer.end is not None:
+            raise PromiseCancelledError("Nobody wants the rest of this stream: it was cancelled.")
+        pieces.append(Failure(piece) if isinstance(piece, BaseException) else piece)
+        waiters = buffer.waiters
+        if waiters is not None:
+            # `buffer.wake()`, written out.
+            buffer.waiters = None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            burst = 0
+        elif burst == 0:
+            burst = 1
+            burst_ends_at = monotonic() + BURST_S
+        else:
+            burst += 1
+            if burst >= BURST_PIECES or monotonic() > burst_ends_at:
+                burst = 0
+                await give_way()
+        if buffer.bound is not None:
+            await buffer.wait_for_room(park)
+
+
+def as_async_iterator(streamer_result: Any) -> Any:
+    """Give the async iterator that a streamer has returned.
+
+    Raises:
+        TypeError: it returned something else.
+    """
+    if hasattr(streamer_result, "__anext__"):
+        return streamer_result
+    if hasattr(streamer_result, "__aiter__"):
+        return streamer_result.__aiter__()
+    if hasattr(streamer_result, "close"):
+        # A coroutine that nobody will await would print a warning of its own.
+        streamer_result.close()
+    raise TypeError(
+        f"A streamer must return an async iterator, but it returned {streamer_result!r}. Write it as an async "
+        "generator: `async def streamer(promise): yield piece`."
+    )
