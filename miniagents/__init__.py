@@ -14,8 +14,9 @@ async def main() -> None:
 MiniAgents().run(main())
 """
 
+from miniagents._records import AgentCallNode, AgentReplyNode
 from miniagents.errors import DeadlockError, MiniAgentsError, PromiseCancelledError
-from miniagents.interaction import AgentCall, InteractionContext
+from miniagents.interaction import Agent, AgentCall, InteractionContext
 from miniagents.message_sequence import MessageSequence, MessageSequencePromise
 from miniagents.messages import Message, MessagePromise, MessageTokenAppender
 from miniagents.miniagent_typing import MessageType
@@ -25,7 +26,10 @@ from miniagents.promising.ext.frozen import Frozen, cached_privately
 __version__ = "0.2.0"
 
 __all__ = [
+    "Agent",
     "AgentCall",
+    "AgentCallNode",
+    "AgentReplyNode",
     "CallInterceptor",
     "DeadlockError",
     "Frozen",

@@ -16,7 +16,6 @@ from miniagents.promising._failure import Failure
 from miniagents.promising.ext.frozen import check_field_name
 
 
-
 class Flattener:
     """Makes one thing that was handed over flat; `pieces` is what it stands for.
 
@@ -81,7 +80,7 @@ class Flattener:
             and not isinstance(
                 item, str | Mapping | BaseModel | BaseException | bytes | bytearray | memoryview | Awaitable
             )
-            and not inspect.isclass(item)
+            and not isinstance(item, type)
         )
 
     def _piece(self, item: Any) -> Any:

@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
-from miniagents._reordering import SequenceBuffer
+from miniagents._segments import SequenceBuffer
 from miniagents._sequence_parts import AsyncPart
 from miniagents.errors import UnknownSettingError
 from miniagents.message_sequence import MessageSequencePromise, append_messages
@@ -85,6 +84,9 @@ class _Interception(AsyncPart):
     def is_call(self) -> bool:
         return True
 
+    def is_unread_call(self) -> bool:
+        return self.target is None or not cast("SequenceBuffer", self.target).had_reader
+
     def is_fired(self) -> bool:
         return self.fired
 
@@ -104,6 +106,11 @@ def load_extensions(settings: Mapping[str, Any], mini_agents: Any) -> Iterator[C
     Raises:
         UnknownSettingError: there is no such extension.
     """
+    if not settings:
+        return
+    # Loaded when used: it is slow to import.
+    from importlib.metadata import entry_points
+
     for name, value in settings.items():
         found = list(entry_points(group=EXTENSION_GROUP, name=name))
         if not found:

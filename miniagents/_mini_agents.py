@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from miniagents._interception import CallInterceptor, load_extensions
 from miniagents._records import CallRecorder, MessagePersister
-from miniagents._reordering import SequenceBuffer
+from miniagents._segments import SequenceBuffer
 from miniagents.interaction import Agent, finish_calls
 from miniagents.messages import Message
 from miniagents.miniagent_typing import PersistMessageHandler
@@ -108,13 +108,16 @@ class MiniAgents(PromisingContext):
         return bool(self._persister.handlers) or super().listens()
 
     def _announce(self, promise: Any) -> None:
-        message = promise.outcome_if_done()
+        self.value_was_sent(promise.outcome_if_done())
+        super()._announce(promise)
+
+    def value_was_sent(self, value: object) -> None:
+        """Offer a message that was resolved before once more, in case its handler failed then (for this package)."""
         context: PromisingContext | None = self
         while context is not None:
-            if isinstance(context, MiniAgents) and isinstance(message, Message):
-                context._persister.offer(message)
+            if isinstance(context, MiniAgents) and isinstance(value, Message):
+                context._persister.offer(value)
             context = context.parent
-        super()._announce(promise)
 
     def recorder(self) -> CallRecorder | None:
         """Give what records calls, if anybody wants records (for this package)."""

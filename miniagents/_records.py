@@ -6,9 +6,9 @@ not there when the context ends is recorded as unread.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from miniagents._reordering import flat_parts
+from miniagents._segments import flat_parts
 from miniagents._sequence_parts import error_text
 from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import Message, MessagePromise
@@ -68,21 +68,23 @@ class MessagePersister:
             self._mini_agents.start_asap(self._persist(message))
 
     def _is_taken(self, message: Message) -> bool:
-        return bool(message.cached(self._mark, _NotYet).task)
+        state = message.cached(self._mark, _HandingOver)
+        return state.is_done or state.is_going_on
 
     async def _persist(self, message: Message) -> None:
         for part in (*message.sub_messages(), message):
-            state = part.cached(self._mark, _NotYet)
-            if state.task is None:
-                state.task = asyncio.current_task()
-                if not await self._handle(part):
-                    # Offered again the next time that it is resolved.
-                    state.task = None
-                else:
-                    state.task = True
-                    state.wake()
-            elif state.task is not True and state.task is not asyncio.current_task():
-                await state.until_done()
+            state = part.cached(self._mark, _HandingOver)
+            while state.is_going_on:
+                await state.until_changed()
+            if state.is_done:
+                continue
+            state.is_going_on = True
+            try:
+                state.is_done = await self._handle(part)
+            finally:
+                # One that failed is offered again the next time that it is resolved, or by whoever waits for it now.
+                state.is_going_on = False
+                state.wake()
 
     async def _handle(self, message: Message) -> bool:
         is_good = True
@@ -97,24 +99,25 @@ class MessagePersister:
         return is_good
 
 
-class _NotYet:
-    """Whether a message object was handed to the handlers: `None`, the task that is doing it, or `True`."""
+class _HandingOver:
+    """Whether a message object was handed to the handlers, or is being handed over."""
 
-    __slots__ = ("_waiters", "task")
+    __slots__ = ("_waiters", "is_done", "is_going_on")
 
     def __init__(self) -> None:
-        self.task: Any = None
+        self.is_done = False
+        self.is_going_on = False
         self._waiters: list[asyncio.Future[None]] = []
 
     def wake(self) -> None:
-        """Tell those who wait that it is done, or will not be."""
+        """Tell those who wait that something has changed."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
 
-    async def until_done(self) -> None:
-        """Wait until another task has handed it over."""
+    async def until_changed(self) -> None:
+        """Wait until whoever is handing it over has succeeded or failed."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
@@ -129,7 +132,7 @@ class CallRecorder:
         self._count = 0
 
     def watch(
-        self, agent: Any, settings: Frozen, requests: MessageSequencePromise, replies: MessageSequencePromise
+        self, agent: Frozen, settings: Frozen, requests: MessageSequencePromise, replies: MessageSequencePromise
     ) -> None:
         """Record this call as soon as its input is there, and its replies as soon as they are."""
         self._count += 1
@@ -138,7 +141,8 @@ class CallRecorder:
 
         def record_call() -> None:
             if not call_nodes:
-                metadata = agent.interaction_metadata.as_kwargs() if agent.interaction_metadata else {}
+                fields: Frozen | None = agent.get("interaction_metadata")
+                metadata = fields.as_kwargs() if fields is not None else {}
                 messages, _ = _messages_so_far(requests)
                 call_nodes.append(AgentCallNode(messages=messages, agent=agent, settings=settings, **metadata))
                 self._persister.offer(call_nodes[0])

@@ -6,7 +6,8 @@ Each is one task that fills one sequence; what a plain list or text turns into n
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
-from miniagents._reordering import SequenceBuffer, SequenceReader, pending_parts, put_in_front
+from miniagents._reordering import SequenceReader, put_in_front
+from miniagents._segments import SequenceBuffer, pending_parts
 from miniagents.errors import NotAMessageError
 from miniagents.messages import Message, MessagePromise
 from miniagents.promising._buffer import Buffer
@@ -14,7 +15,6 @@ from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_producer
 from miniagents.promising._pumping import BURST_PIECES, as_async_iterator
 from miniagents.promising._waiting import give_way
-from miniagents.promising.errors import PromiseCancelledError
 from miniagents.promising.promise_typing import PromiseStreamer
 
 Append = Callable[[SequenceBuffer, object, Producer], None]
@@ -66,7 +66,8 @@ class AsyncPart(Producer):
                 await buffer.wait_for_room(self.context.background)
             async for item in items:
                 if buffer.end is not None:
-                    raise PromiseCancelledError("Nobody wants the rest of these messages: they were cancelled.")
+                    # Nobody wants the rest: it was cancelled.
+                    break
                 try:
                     self.append(buffer, item, self)
                 except NotAMessageError as error:
@@ -76,10 +77,10 @@ class AsyncPart(Producer):
                     await give_way()
                 if buffer.bound is not None:
                     await buffer.wait_for_room(self.context.background)
-        except BaseException:
+        finally:
+            # Ended in the middle, a generator is still open, with `finally` blocks to run.
             if hasattr(items, "aclose"):
                 await cast("Any", items).aclose()
-            raise
 
     def describe(self) -> str:
         """Name the producer."""
@@ -130,7 +131,10 @@ class ErrorsAsMessages(Producer):
         buffer = cast("SequenceBuffer", self.target)
         try:
             async for promise in SequenceReader(self.source, raises=False):
-                if isinstance(promise, Failure):
+                if isinstance(promise, Failure) and not isinstance(promise.error, Exception):
+                    # An exit is no text for a person: the program is to end.
+                    buffer.append(self.context.failure(promise.receive(), self))
+                elif isinstance(promise, Failure):
                     buffer.append_shown_error(promise, Message(error_text(promise.error), is_error=True))
                 else:
                     buffer.append(_tolerant(promise, buffer))
@@ -159,6 +163,7 @@ def _tolerant(promise: MessagePromise, buffer: SequenceBuffer) -> MessagePromise
                 break
             except Exception as error:  # noqa: BLE001 - turning it into text is what this is for
                 yield f"\n{error_text(error)}" if has_tokens else error_text(error)
+                metadata_so_far.update(promise.metadata_so_far)
                 metadata_so_far["is_error"] = True
             else:
                 has_tokens = True

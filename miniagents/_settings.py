@@ -6,10 +6,10 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import BaseModel
 
 from miniagents.errors import NotAnAgentError, UnknownSettingError
-from miniagents.promising.ext.frozen import freeze, is_leaf_class
+from miniagents.promising.ext.frozen import freeze, is_leaf_class, is_secret
 
 RESERVED_NAMES = ("messages", "start_asap", "errors_to_messages")
 
@@ -75,7 +75,7 @@ class AgentSignature:
         return {name: self._prepared(name, value) for name, value in settings.items()}
 
     def _prepared(self, name: str, value: Any) -> Any:
-        if name in self.unfrozen or isinstance(value, SecretStr | SecretBytes):
+        if name in self.unfrozen or is_secret(value):
             return value
         try:
             return freeze(value, name)
@@ -90,7 +90,7 @@ def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Give the settings in the form in which they are recorded: what is not frozen by its name, secrets not at all."""
     record: dict[str, Any] = {}
     for name, value in settings.items():
-        if isinstance(value, SecretStr | SecretBytes):
+        if is_secret(value):
             continue
         try:
             record[name] = freeze(value, name)

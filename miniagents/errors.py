@@ -6,6 +6,7 @@ MiniAgentsError (= PromisingError)     catch this to catch all of them
 +-- NotAnAgentError                    what was decorated cannot be an agent
 +-- UnknownSettingError                a setting that the agent, or the context, does not take
 +-- CallFinishedError                  a message was sent on a call that is finished
++-- NotInAgentError                    there is no `InteractionContext` here (a `NoActiveContextError`)
 +-- MissingExtraError                  an optional package is not installed
 +-- everything in `miniagents.ext.llms.errors`: what goes wrong with models
 """
@@ -41,7 +42,7 @@ class NotAMessageError(MiniAgentsError, TypeError):
             hint = " Did you forget to `await` it?"
         elif hasattr(value, "add_done_callback"):
             hint = " Await it and send its result."
-        elif isinstance(value, bytes | bytearray | memoryview):
+        elif kind in ("bytes", "bytearray", "memoryview"):
             hint = " Decode it: `value.decode()`."
         elif isinstance(value, int | float | complex):
             hint = f" Send it as text: `str({value!r})`."
@@ -71,6 +72,16 @@ class CallFinishedError(MiniAgentsError, RuntimeError):
         )
 
 
+class NotInAgentError(NoActiveContextError):
+    """The context of the running agent was asked for where no agent runs."""
+
+    def __init__(self) -> None:
+        super(NoActiveContextError, self).__init__(
+            "This code does not run inside of an agent, so there is no `InteractionContext`. Ask for it in an agent's "
+            "function, or in what that function calls; it is also the first argument of the function."
+        )
+
+
 class MissingExtraError(MiniAgentsError, ImportError):
     """An optional package is needed and not installed."""
 
@@ -82,7 +93,10 @@ class MissingExtraError(MiniAgentsError, ImportError):
 
 
 def _shortened(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a broken `__repr__` must not hide what is wrong with the value
+        text = object.__repr__(value)
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
@@ -100,6 +114,7 @@ __all__ = [
     "NoRunningLoopError",
     "NotAMessageError",
     "NotAnAgentError",
+    "NotInAgentError",
     "PromiseCancelledError",
     "PromisingContextError",
     "PromisingError",

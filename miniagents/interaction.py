@@ -7,51 +7,19 @@
 """
 
 import asyncio
-import weakref
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from miniagents._reordering import SequenceBuffer
-from miniagents.errors import CallFinishedError
+from miniagents._agent_call import Agent, AgentCall, GiveWay
+from miniagents._segments import SequenceBuffer
+from miniagents.errors import NotInAgentError
 from miniagents.message_sequence import MessageSequencePromise, append_messages, append_out_of_order
-from miniagents.promising._buffer import Buffer
 from miniagents.promising._producer import Producer, current_producer, current_task
 from miniagents.promising._waiting import AnyTask, check_thread
-from miniagents.promising.errors import AppenderClosedError, NoActiveContextError
-from miniagents.promising.promising import PromisingContext
+from miniagents.promising.errors import AppenderClosedError
 from miniagents.promising.sentinels import Sentinel
 
 T = TypeVar("T")
-
-
-class Agent(Protocol):
-    """What can be called, as the code of an agent sees it: a `MiniAgent`."""
-
-    @property
-    def alias(self) -> str:
-        """The name in upper snake case."""
-        ...
-
-    @property
-    def description(self) -> str | None:
-        """What it does."""
-        ...
-
-    def inquire(self, messages: object = None, **settings: Any) -> MessageSequencePromise:
-        """Call it and give its replies; see `MiniAgent.inquire`."""
-        ...
-
-    def kick_off(self, messages: object = None, **settings: Any) -> None:
-        """Call it and ignore its replies; see `MiniAgent.kick_off`."""
-        ...
-
-    def initiate_inquiry(self, **settings: Any) -> "AgentCall":
-        """Begin a call whose messages are sent one after another; see `MiniAgent.initiate_inquiry`."""
-        ...
-
-    def fork(self, **settings: Any) -> "Agent":
-        """Give a new agent with these settings on top; see `MiniAgent.fork`."""
-        ...
 
 
 class InteractionContext:
@@ -78,11 +46,11 @@ class InteractionContext:
         """Give the context of the agent that this code runs in.
 
         Raises:
-            NoActiveContextError: it does not run in an agent.
+            NotInAgentError: it does not run in an agent.
         """
         run = find_current_run()
         if run is None or run.interaction is None:
-            raise NoActiveContextError(cls.__name__)
+            raise NotInAgentError
         return run.interaction
 
     def reply(self, messages: object) -> "GiveWay":
@@ -116,7 +84,7 @@ class InteractionContext:
         an error of the agent, unless somebody else awaits it and handles it.
         """
         if asyncio.iscoroutine(awaitable):
-            awaitable = self._run.context.start_subtask(awaitable) if start_asap_if_coroutine else _Later(awaitable)
+            awaitable = self._run.start_subtask(awaitable) if start_asap_if_coroutine else _Later(self._run, awaitable)
         self._run.add_subtask(awaitable)
         return awaitable
 
@@ -140,113 +108,37 @@ class InteractionContext:
         return buffer
 
 
-class AgentCall:
-    """A call that is still being made: messages are sent one after another, while replies may be read already.
-
-    `finish()` (or `reply_sequence()`, by default) tells the agent that no more messages will come. A call that is left
-    open is finished when the agent, or the context, in which it was made ends.
-    """
-
-    __slots__ = ("__weakref__", "_alias", "_finish", "_replies", "_requests")
-
-    def __init__(
-        self, alias: str, requests: SequenceBuffer, replies: MessageSequencePromise, finish: Callable[[], None]
-    ) -> None:
-        self._alias = alias
-        self._requests = requests
-        self._replies = replies
-        self._finish = finish
-        # Weakly: whether anybody can still send anything depends on who holds this object.
-        requests.handle = weakref.ref(self)
-        task = current_task()
-        requests.opener = None if task is None else weakref.ref(task)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether no more messages can be sent."""
-        return self._requests.end is not None
-
-    def send_message(self, messages: object) -> "AgentCall":
-        """Send messages, whatever kind of `MessageType` they are; gives the call itself.
-
-        `await call.send_message(...)` lets the agent run, and waits for it where there is a `read_ahead` bound.
-
-        Raises:
-            CallFinishedError: the call is finished.
-            NotAMessageError: something in it cannot become a message.
-        """
-        append_messages(self._writable(), messages)
-        return self
-
-    def send_out_of_order(self, messages: object) -> "AgentCall":
-        """Send messages that are delivered as soon as they are there, ahead of earlier ones that are not.
-
-        Raises:
-            CallFinishedError, NotAMessageError: as for `send_message`.
-        """
-        append_out_of_order(self._writable(), messages, None)
-        return self
-
-    def reply_sequence(self, close_request_sequence: bool = True) -> MessageSequencePromise:  # noqa: FBT001, FBT002
-        """Give the replies, the same promise each time, and (unless told otherwise) finish the call."""
-        if close_request_sequence:
-            self.finish()
-        return self._replies
-
-    def finish(self) -> "AgentCall":
-        """Tell the agent that no more messages will come; does nothing if it was told already."""
-        self._finish()
-        return self
-
-    def _writable(self) -> SequenceBuffer:
-        check_thread(self._requests.thread_id, "send a message")
-        if isinstance(self._requests.end, Sentinel) or self._requests.close_later is not None:
-            raise CallFinishedError(self._alias)
-        return self._requests
-
-    def __await__(self) -> "Generator[Any, Any, AgentCall]":
-        yield from GiveWay(self._requests).__await__()
-        return self
-
-
-class GiveWay:
-    """What `reply` gives: may be awaited, to let readers run and to keep within a `read_ahead` bound."""
-
-    __slots__ = ("_buffer",)
-
-    def __init__(self, buffer: Buffer[Any]) -> None:
-        self._buffer = buffer
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        # A bare yield is how a task lets all others that are ready run first.
-        yield
-        if not self._buffer.has_room():
-            context = PromisingContext.find_current()
-            yield from self._buffer.wait_for_room(None if context is None else context.background).__await__()
-
-
 class _Later:
     """A coroutine that starts when it is first awaited, and may be awaited again."""
 
-    __slots__ = ("_coroutine", "_task")
+    __slots__ = ("_coroutine", "_run", "_task")
 
-    def __init__(self, coroutine: Any) -> None:
+    def __init__(self, run: "AgentRun", coroutine: Any) -> None:
+        self._run = run
         self._coroutine = coroutine
         self._task: AnyTask | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
         task = self._task
         if task is None:
-            run = find_current_run()
-            assert run is not None
-            task = self._task = run.context.start_subtask(self._coroutine)
+            task = self._task = self._run.start_subtask(self._coroutine)
         return (yield from asyncio.shield(task).__await__())
 
 
 class AgentRun(Producer):
     """The running side of one call."""
 
-    __slots__ = ("agent", "fired", "interaction", "invoke", "open_calls", "replies", "requests", "subtasks")
+    __slots__ = (
+        "agent",
+        "fired",
+        "interaction",
+        "invoke",
+        "open_calls",
+        "replies",
+        "requests",
+        "started_tasks",
+        "subtasks",
+    )
 
     context: Any
 
@@ -271,6 +163,7 @@ class AgentRun(Producer):
         self.interaction: InteractionContext | None = None
         self.open_calls: set[SequenceBuffer] | None = None
         self.subtasks: list[Awaitable[Any]] | None = None
+        self.started_tasks: list[AnyTask] | None = None
 
     async def main(self) -> None:
         """Run the agent's function, wait for its subtasks, close its replies."""
@@ -284,15 +177,20 @@ class AgentRun(Producer):
             if self.open_calls or self.subtasks:
                 await self.finish_replies(await_for_subtasks=True)
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who read the replies must hear of it
+            if isinstance(error, asyncio.CancelledError):
+                self._cancel_subtasks()
             finish_calls(self.open_calls)
-            self.replies.close(self.context.failure(error, self))
+            failure = self.context.failure(error, self)
+            # The replies may have been closed early; the error is then for the log, if they were read.
+            failure.had_reader = self.replies.had_reader
+            self.replies.close(failure)
             if self.subtasks and not isinstance(error, asyncio.CancelledError):
                 await self._drain_subtasks()
         else:
             self.replies.close()
         finally:
             # What a finished call no longer needs must not live as long as somebody keeps its replies.
-            self.interaction = self.invoke = self.requests = self.subtasks = None
+            self.interaction = self.invoke = self.requests = self.subtasks = self.started_tasks = None
 
     async def finish_replies(self, *, await_for_subtasks: bool) -> None:
         """Finish open calls, wait for the subtasks if asked to, and close the replies."""
@@ -301,6 +199,17 @@ class AgentRun(Producer):
             await self.await_for_subtasks()
             finish_calls(self.open_calls)
         self.replies.close()
+
+    def start_subtask(self, coroutine: Any) -> AnyTask:
+        """Start `coroutine` in a task that is cancelled with the agent; its error is for whoever awaits it."""
+        task = self.context.start_subtask(coroutine)
+        self.started_tasks = [kept for kept in self.started_tasks or () if not kept.done()]
+        self.started_tasks.append(task)
+        return task
+
+    def _cancel_subtasks(self) -> None:
+        for task in self.started_tasks or ():
+            task.cancel()
 
     def add_subtask(self, awaitable: Awaitable[Any]) -> None:
         """Wait for `awaitable` before the replies are closed."""
@@ -332,7 +241,8 @@ class AgentRun(Producer):
 
     def helpers(self) -> Iterable[AnyTask]:
         """Give the subtasks, which may reply too."""
-        return [subtask for subtask in self.subtasks or () if isinstance(subtask, asyncio.Task)]
+        waited_for = [subtask for subtask in self.subtasks or () if isinstance(subtask, asyncio.Task)]
+        return [*waited_for, *(self.started_tasks or ())]
 
     def trace(self) -> list[Agent]:
         """Give the agents from this one up to the first."""
@@ -348,6 +258,10 @@ class AgentRun(Producer):
         """It is an agent at work."""
         return True
 
+    def is_unread_call(self) -> bool:
+        """Whether nobody has begun to read the replies."""
+        return not self.replies.had_reader
+
     def is_fired(self) -> bool:
         """Whether it was kicked off."""
         return self.fired
@@ -355,6 +269,10 @@ class AgentRun(Producer):
     def describe(self) -> str:
         """Name the agent."""
         return f"the agent `{self.agent.alias}`"
+
+    def describe_product(self) -> str:
+        """Name its replies."""
+        return f"the replies of the agent `{self.agent.alias}`"
 
     def failure_line(self) -> str:
         """Say who failed and who had called it."""
@@ -375,3 +293,6 @@ def finish_calls(open_calls: set[SequenceBuffer] | None) -> None:
     """Tell the agents of calls that were left open that no more messages will come."""
     while open_calls:
         open_calls.pop().close()
+
+
+__all__ = ["Agent", "AgentCall", "AgentRun", "GiveWay", "InteractionContext", "find_current_run", "finish_calls"]

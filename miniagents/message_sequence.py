@@ -9,17 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 from miniagents._flattening import Flattener
-from miniagents._reordering import (
-    SequenceBuffer,
-    SequenceReader,
-    announced,
-    flat_parts,
-    is_complete,
-    is_nested,
-    keep_what_is_there,
-    pending_parts,
-    put_in_front,
-)
+from miniagents._reordering import SequenceReader, keep_what_is_there, put_in_front
+from miniagents._segments import SequenceBuffer, announced, flat_parts, is_complete, is_nested, pending_parts
 from miniagents._sequence_parts import AsyncPart, ErrorsAsMessages, OutOfOrderPart
 from miniagents.messages import Message, MessagePromise, checked_text, somebody_listens
 from miniagents.promising._buffer import ENDED, Buffer
@@ -49,6 +40,7 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
         """Give a promise that reads `buffer` (for this package)."""
         promise = cls.__new__(cls)
         promise.waiters = None
+        promise._thread_id = buffer.thread_id
         promise._value = NO_VALUE
         promise._buffer = buffer
         promise._resolver_function = promise._streamer_function = None
@@ -108,17 +100,8 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
             message_token_streamer=join, start_asap=start_asap, **preliminary_metadata
         )
 
-    def cancel(self, msg: str | None = None) -> bool:
-        """Stop the agent (or whatever else makes these messages); `True` unless all was finished already.
-
-        The promise is done at once: readers get the messages so far and then `PromiseCancelledError` (with `msg`). The
-        agent's task is cancelled at its next step and runs its `finally` blocks; the calls that it made are cancelled
-        with it, recursively, but for those that somebody outside is reading and those that were kicked off.
-        """
-        if self.done():
-            return False
+    def _before_cancelling(self) -> None:
         keep_what_is_there(cast("SequenceBuffer", self._buffer))
-        return super().cancel(msg)
 
     # -- for the package -----------------------------------------------------------------------------------------
 
@@ -321,11 +304,18 @@ def streamed_sequence(
     return promise
 
 
-def errors_as_messages(sequence: MessageSequencePromise) -> MessageSequencePromise:
-    """Give a view of `sequence` in which errors are messages; whoever reads `sequence` itself gets the exceptions."""
+def errors_as_messages(sequence: MessageSequencePromise, *, is_lazy: bool = False) -> MessageSequencePromise:
+    """Give a view of `sequence` in which errors are messages; whoever reads `sequence` itself gets the exceptions.
+
+    What makes the sequence belongs to the view from now on, and is cancelled with it.
+    """
     buffer = SequenceBuffer()
-    producer = ErrorsAsMessages(PromisingContext.get_current(), buffer, is_lazy=False)
+    producer = ErrorsAsMessages(PromisingContext.get_current(), buffer, is_lazy=is_lazy)
+    source = sequence.buffer()
+    if source.producer is not None:
+        source.producer.belong_to(producer)
     producer.source = cast("SequenceBuffer", sequence.buffer())
     buffer.producer = producer
-    producer.launch()
+    if not is_lazy:
+        producer.launch()
     return MessageSequencePromise.of_buffer(buffer)

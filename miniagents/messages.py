@@ -1,5 +1,6 @@
 """`Message`, immutable and named by its content, and `MessagePromise`, a message that streams its tokens."""
 
+import threading
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, Self, TypeVar, cast
 
@@ -9,7 +10,8 @@ from miniagents.miniagent_typing import MessageTokenStreamer
 from miniagents.promising._buffer import Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising.errors import FunctionNotProvidedError
-from miniagents.promising.ext.frozen import Frozen, check_text, freeze, to_json
+from miniagents.promising.ext._json import to_json
+from miniagents.promising.ext.frozen import Frozen, check_text, freeze
 from miniagents.promising.promising import PromisingContext, StreamAppender, StreamedPromise
 from miniagents.promising.sentinels import NO_VALUE
 from miniagents.promising.streamed import prefilled_buffer
@@ -30,14 +32,15 @@ class Message(Frozen):
         pydantic.ValidationError: a field cannot be frozen or has the wrong type.
     """
 
-    content: str | None = Field(default=None)
+    content: str | None = Field(default=None, kw_only=False)
     """The text, if there is one."""
     content_template: str | None = Field(default=None)
     """A format string over the message's own fields; the text where there is no `content`."""
 
     # `self` is positional only, as a field may have that name.
     def __init__(self, /, content: str | None = None, **fields: Any) -> None:
-        super().__init__(**{"content": content, **fields})
+        everything: dict[str, Any] = {"content": content, **fields}
+        super().__init__(**everything)
 
     def _as_string(self) -> str:
         if self.content is not None:
@@ -174,7 +177,7 @@ class MessageTokenAppender(StreamAppender[str]):
             TypeError: the token is no string.
             AppenderNotOpenError, AppenderClosedError, WrongThreadError: see `StreamAppender.append`.
         """
-        if not isinstance(piece, str | BaseException):
+        if not isinstance(cast("object", piece), str | BaseException):
             raise TypeError(f"A token is a `str`, not {piece!r}. Append `str({piece!r})` if that is what you mean.")
         return super().append(piece)
 
@@ -188,6 +191,7 @@ class MessagePromise(StreamedPromise[str, Message]):
 
     __slots__ = ("_metadata_so_far", "_preliminary", "_text", "_token_streamer", "message_class")
 
+    is_part_of_its_maker = True
     message_class: type[Message]
     """The class of the message to be."""
 
@@ -216,10 +220,11 @@ class MessagePromise(StreamedPromise[str, Message]):
                 "`prefill_message=`, or use `Message.promise(...)`."
             )
         self.message_class = message_class
+        is_appender = isinstance(message_token_streamer, StreamAppender)
         if isinstance(message_token_streamer, MessageTokenAppender):
             self._metadata_so_far = message_token_streamer.metadata_so_far
         # Only an appender is told apart by the base class; a function comes in by way of `_streamer`.
-        appender = message_token_streamer if isinstance(message_token_streamer, StreamAppender) else None
+        appender = cast("StreamAppender[str] | None", message_token_streamer if is_appender else None)
         super().__init__(streamer=appender, start_asap=start_asap, read_ahead=read_ahead)
 
     def _be_prefilled(self, message: Message) -> None:
@@ -236,6 +241,11 @@ class MessagePromise(StreamedPromise[str, Message]):
             return Frozen(**_fields_beside_text(self._value))
         return Frozen(**self._preliminary)
 
+    @property
+    def metadata_so_far(self) -> dict[str, Any]:
+        """The fields that its streamer has given so far, beside the preliminary ones."""
+        return dict(self._metadata_so_far)
+
     def _streamer(self) -> AsyncIterator[str]:
         assert self._token_streamer is not None
         return cast("MessageTokenStreamer", self._token_streamer)(self._metadata_so_far)
@@ -250,13 +260,12 @@ class MessagePromise(StreamedPromise[str, Message]):
     # wants that.
 
     def __aiter__(self) -> AsyncIterator[str]:
-        if self._buffer is None:
-            self.buffer()
+        self.buffer()
         return super().__aiter__()
 
     def buffer(self) -> Buffer[Any]:
         """Give the tokens (for this package)."""
-        if self._buffer is None:
+        if cast("Any", self._buffer) is None:
             text = self._text if self._text is not None else str(self._value)
             self._buffer = prefilled_buffer((text,))
         return self._buffer
@@ -278,7 +287,7 @@ class MessagePromise(StreamedPromise[str, Message]):
 
     def when_done(self, callback: Any) -> None:
         """Call `callback` when the promise is done, at once if it is; never makes anything start."""
-        if self._buffer is None:
+        if cast("Any", self._buffer) is None:
             callback()
         else:
             super().when_done(callback)
@@ -292,6 +301,7 @@ def promise_of_text(text: str) -> MessagePromise:
     """Give a resolved promise of `Message(text)`; the message itself is made when somebody wants it."""
     promise = MessagePromise.__new__(MessagePromise)
     promise.waiters = None
+    promise._thread_id = threading.get_ident()
     promise._value = NO_VALUE
     promise._text = text
     promise._buffer = cast("Buffer[Any]", None)

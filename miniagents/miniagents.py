@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 from miniagents._interception import CallInterceptor, InterceptedCall, intercepted_replies
 from miniagents._mini_agents import MiniAgents
-from miniagents._reordering import SequenceBuffer
+from miniagents._segments import SequenceBuffer
 from miniagents._settings import AgentSignature, recorded
 from miniagents.interaction import AgentCall, AgentRun, InteractionContext, find_current_run
 from miniagents.message_sequence import MessageSequencePromise, closed_sequence, errors_as_messages
@@ -71,8 +71,7 @@ class MiniAgent(Frozen):
         """
         context, kwargs = self._prepare(settings)
         replies = self._call(context, closed_sequence(messages), kwargs, start_asap, is_fired=False)
-        as_messages = context.errors_to_messages if errors_to_messages is None else errors_to_messages
-        return errors_as_messages(replies) if as_messages else replies
+        return _shown(replies, context, start_asap, errors_to_messages)
 
     def kick_off(self, messages: object = None, **settings: Any) -> None:
         """Call the agent and ignore its replies. It starts at the next task switch, in any mode.
@@ -100,7 +99,6 @@ class MiniAgent(Frozen):
         requests = SequenceBuffer(context.read_ahead_by_default, f"the messages for `{self.alias}`")
         promise = MessageSequencePromise.of_buffer(requests)
         replies = self._call(context, promise, kwargs, start_asap, is_fired=False)
-        as_messages = context.errors_to_messages if errors_to_messages is None else errors_to_messages
         open_calls = _open_calls_here(context)
         open_calls.add(requests)
 
@@ -108,7 +106,7 @@ class MiniAgent(Frozen):
             open_calls.discard(requests)
             requests.close()
 
-        return AgentCall(self.alias, requests, errors_as_messages(replies) if as_messages else replies, finish)
+        return AgentCall(self.alias, requests, _shown(replies, context, start_asap, errors_to_messages), finish)
 
     def fork(
         self,
@@ -267,6 +265,19 @@ def _make_agent(
     # Past pydantic, which would make it a private attribute and every access to it slow.
     cast("dict[str, Any]", agent.__dict__)["_kit"] = kit
     return agent
+
+
+def _shown(
+    replies: MessageSequencePromise,
+    context: MiniAgents,
+    start_asap: bool | None,  # noqa: FBT001 - passed on as it came
+    errors_to_messages: bool | None,  # noqa: FBT001
+) -> MessageSequencePromise:
+    """Give the replies, or a view of them in which errors are messages if that is wanted."""
+    if not (context.errors_to_messages if errors_to_messages is None else errors_to_messages):
+        return replies
+    eager = context.start_everything_asap_by_default if start_asap is None else start_asap
+    return errors_as_messages(replies, is_lazy=not eager)
 
 
 def _open_calls_here(context: MiniAgents) -> set[SequenceBuffer]:

@@ -18,6 +18,7 @@ class BackgroundTasks:
         self.tasks: dict[AnyTask, Producer | None] = {}
         self._parked: set[AnyTask] = set()
         self._flushing: set[AnyTask] = set()
+        self._doomed: set[AnyTask] = set()
         self._all_done = _AllDone(self)
         self._on_first_loop: Callable[[asyncio.AbstractEventLoop], None] | None = on_first_loop
 
@@ -32,7 +33,14 @@ class BackgroundTasks:
         """Forget `task`, which has ended."""
         self.tasks.pop(task, None)
         self._parked.discard(task)
+        self._doomed.discard(task)
         self._look_if_done()
+
+    def doom(self, task: AnyTask) -> None:
+        """Take note that `task` was cancelled; the end of the context gives it its grace, and no more."""
+        if task in self.tasks:
+            self._doomed.add(task)
+            self._look_if_done()
 
     def park(self, task: AnyTask) -> None:
         """Take note that `task` now waits for a reader that is not there."""
@@ -48,34 +56,41 @@ class BackgroundTasks:
         """Give the tasks that `flush` waits for."""
         return [task for task in self.tasks if task not in self._parked and task not in self._flushing]
 
-    async def flush(self) -> None:
-        """Wait until only parked tasks are left, and those that flush themselves."""
+    async def flush(self, *, with_doomed: bool = True) -> None:
+        """Wait until only parked tasks are left, and those that flush themselves; and, if asked, cancelled ones."""
         me = current_task()
         is_mine = me is not None and me in self.tasks
         if is_mine and me is not None:
             self._flushing.add(me)
         try:
-            while self._busy_count() > 0:
+            while self._busy_count(with_doomed=with_doomed) > 0:
                 await self._all_done.add_waiter()
         finally:
             if me is not None:
                 self._flushing.discard(me)
 
-    def _busy_count(self) -> int:
-        return len(self.tasks) - len(self._parked) - len(self._flushing)
+    def _busy_count(self, *, with_doomed: bool) -> int:
+        idle = self._parked | self._flushing if with_doomed else self._parked | self._flushing | self._doomed
+        return len(self.tasks) - len(idle)
 
     def _look_if_done(self) -> None:
-        if self._all_done.waiters is not None and self._busy_count() <= 0:
+        if self._all_done.waiters is not None and self._busy_count(with_doomed=False) <= 0:
             self._all_done.wake()
 
     async def cancel_parked(self, grace_s: float, logger: logging.Logger) -> bool:
-        """Cancel the parked tasks and wait for their end; `False` if there are none."""
+        """Cancel the parked tasks and wait for their end and that of cancelled ones; `False` if there are none."""
+        if self._doomed:
+            await cancel_and_wait({task: self.tasks.get(task) for task in self._doomed}, grace_s, logger)
+            for task in list(self._doomed):
+                # Named on the log by now, and left behind.
+                self.release(task)
+            return True
         if not self._parked:
             return False
         # One that was called on at this very moment is about to go on; it is let.
         parked = [task for task in self._parked if not is_about_to_run(task)]
         if parked:
-            await cancel_and_wait(dict.fromkeys(parked), grace_s, logger)
+            await cancel_and_wait({task: self.tasks.get(task) for task in parked}, grace_s, logger)
         else:
             await asyncio.sleep(0)
         return True

@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol
 
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, TaskKeeper
-from miniagents.promising._waiting import AnyTask, Source, Waiter, new_waiter
+from miniagents.promising._waiting import AnyTask, Source, Waiter, check_thread, new_waiter
 from miniagents.promising.promise_typing import PIECE
 from miniagents.promising.sentinels import Sentinel
 
@@ -139,7 +139,12 @@ class Buffer(Source, Generic[PIECE]):
             self.end.had_reader = True
 
     def add_reader(self, reader: ReadingSide) -> None:
-        """Remember, weakly, that `reader` reads here."""
+        """Remember, weakly, that `reader` reads here.
+
+        Raises:
+            WrongThreadError: this is not the thread of the stream.
+        """
+        check_thread(self.thread_id, "wait for a stream")
         reference = weakref.ref(reader)
         readers = self.readers
         if readers is None:
@@ -242,7 +247,7 @@ class Buffer(Source, Generic[PIECE]):
 
     def describe(self) -> str:
         """Name what is waited for."""
-        return self.name if self.producer is None else self.producer.describe()
+        return self.name if self.producer is None else self.producer.describe_product()
 
     def advice(self) -> str:
         """Say what mends a wait for this stream that cannot end."""

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from miniagents.promising._producer import current_task
 from miniagents.promising._waiting import AnyTask
@@ -106,9 +107,11 @@ def run_from_thread(context: "PromisingContext", func: Callable[..., Any], args:
 
 def require_async_handler(handler: object, name: str, parameters: str) -> None:
     """Refuse a handler that cannot run in the background."""
-    function = handler if inspect.isroutine(handler) else getattr(handler, "__call__", None)  # noqa: B004 - the method
-    while hasattr(function, "func"):  # functools.partial
-        function = function.func  # pyright: ignore[reportFunctionMemberAccess, reportOptionalMemberAccess]
+    function: Any = handler
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[Any]", function).func
+    if not inspect.isroutine(function):
+        function = getattr(function, "__call__", None)  # noqa: B004 - the method itself
     if not inspect.iscoroutinefunction(function):
         raise TypeError(
             f"`{name}` takes an async function, as it runs in the background; {handler!r} is not one. "

@@ -15,6 +15,7 @@ import gc
 import weakref
 from collections.abc import Iterable, Iterator
 from time import monotonic
+from types import CellType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from miniagents.promising import _waiting
@@ -57,6 +58,7 @@ class LoopWatch:
         self._look_after_s = LOOK_AFTER_S
         # Since when each waiter that was there at the last look has been waiting, in the loop's time.
         self._since: dict[Waiter, float] = {}
+        self._watched: weakref.WeakSet[AnyTask] = weakref.WeakSet()
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def arm(self) -> None:
@@ -67,9 +69,12 @@ class LoopWatch:
     def _look(self) -> None:
         armed_loops.discard(self.loop)
         began_at = monotonic()
-        waits = waits_of(asyncio.all_tasks(self.loop))
+        tasks = asyncio.all_tasks(self.loop)
+        waits = waits_of(tasks)
         for group in stuck_groups(waits):
             self._break_up(group, waits)
+        if waits:
+            self._watch_the_free(task for task in tasks if task not in waits)
         now = self.loop.time()
         before = self._since
         waiters = [waiter for waiter, _ in waits.values() if waiter is not None]
@@ -77,6 +82,17 @@ class LoopWatch:
         self._arm_stall_report()
         # Twice the time that a look took, fifty times over, is still no more than the share that it may take.
         self._look_after_s = min(0.9, max(LOOK_AFTER_S, (monotonic() - began_at) / MAX_LOOK_SHARE))
+
+    def _watch_the_free(self, tasks: Iterable[AnyTask]) -> None:
+        """Look again when a task ends that could have ended a wait: it may have been the last one that could."""
+        for task in tasks:
+            if task not in self._watched:
+                self._watched.add(task)
+                task.add_done_callback(self._free_task_ended)
+
+    def _free_task_ended(self, _: AnyTask) -> None:
+        if self.loop not in armed_loops and not self.loop.is_closed():
+            self.arm()
 
     def _break_up(self, group: list[AnyTask], waits: Waits) -> None:
         """Tell one of the tasks in `group`; as its own work fails with the error, the others hear of it too."""
@@ -91,6 +107,11 @@ class LoopWatch:
             text = (
                 f"{describe_task(told)} waits for {source.describe()}, which nobody is left to write: its writer has "
                 f"ended without closing it. {source.advice()}"
+            )
+        elif len(group) == 1:
+            text = (
+                f"{describe_task(told)} waits, for ever, for {source.describe()}, which only it itself could bring to its "
+                f"end. {source.advice()}"
             )
         else:
             at = group.index(told)
@@ -198,7 +219,7 @@ def stuck_groups(waits: Waits) -> Iterator[list[AnyTask]]:
     edges = {task: [writer for writer in waits[task][1].writers() or () if writer in stuck] for task in stuck}
     for group in _strongly_connected(edges):
         is_circle = len(group) > 1 or group[0] in edges[group[0]]
-        if (is_circle or not edges[group[0]]) and _is_closed(group, waits):
+        if (is_circle or not edges[group[0]]) and _is_closed(group, waits, stuck):
             # In the order of who waits for whom.
             yield _as_path(group, edges)
 
@@ -238,18 +259,32 @@ def _stuck(waits: Waits) -> set[AnyTask]:
     return stuck
 
 
-def _is_closed(group: list[AnyTask], waits: Waits) -> bool:
-    """Whether every writing end that the proof rests upon is in the hands of the stuck tasks alone."""
-    handles = [waits[task][1].sole_holder_is_needed() for task in group]
-    handles = [handle for handle in handles if handle is not None]
-    if not handles:
+_GO_BETWEENS = (MethodType, FunctionType, CellType, tuple)
+"""What may hold a writing end on behalf of somebody else: bound methods, and the closures of functions."""
+MAX_GO_BETWEENS = 64
+
+
+def _is_closed(group: list[AnyTask], waits: Waits, stuck: set[AnyTask]) -> bool:
+    """Whether every writing end that the proof rests upon is in the hands of stuck tasks alone."""
+    return all(_is_held_by(waits[task][1].sole_holder_is_needed(), stuck) for task in group)
+
+
+def _is_held_by(handle: object | None, stuck: set[AnyTask]) -> bool:
+    if handle is None:
         return True
-    own = {id(part) for task in waits for part in _parts(task)}
-    for index in range(len(handles)):
-        # The list of handles itself, and frames that are running now, are no holders.
-        holders = [holder for holder in gc.get_referrers(handles[index]) if holder is not handles]
-        if any(id(holder) not in own and not _is_this_code(holder) for holder in holders):
-            return False
+    own = {id(part) for task in stuck for part in _parts(task)}
+    seen = {id(handle)}
+    pending = [handle]
+    while pending:
+        held = pending.pop()
+        for holder in gc.get_referrers(held):
+            # `pending` itself, and the frames that run now, are no holders.
+            if id(holder) in own or id(holder) in seen or holder is pending or _is_this_code(holder):
+                continue
+            if not isinstance(holder, _GO_BETWEENS) or len(seen) > MAX_GO_BETWEENS:
+                return False
+            seen.add(id(holder))
+            pending.append(holder)
     return True
 
 

@@ -8,19 +8,24 @@ ends, or here, when the last reference to the failed promise goes.
 """
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 from miniagents.promising.errors import PromiseCancelledError
+
+_numbers = itertools.count()
 
 
 class Failure:
     """An exception kept for readers, together with the traceback that it was born with."""
 
-    __slots__ = ("__weakref__", "error", "had_reader", "received", "report", "reported", "traceback")
+    __slots__ = ("__weakref__", "error", "had_reader", "number", "received", "report", "reported", "traceback")
 
     def __init__(self, error: BaseException, report: "Callable[[Failure], None] | None" = None) -> None:
         """Keep `error`; `report` is called if nobody has received it by the time the failure is dropped."""
         self.error = storable(error)
+        # Errors are told in the order in which they happened.
+        self.number = next(_numbers)
         self.traceback = self.error.__traceback__
         self.received = False
         self.reported = False

@@ -17,14 +17,11 @@ in a copy of the context variables of the place where the promise was made, so t
 import asyncio
 import contextvars
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from miniagents.promising._failure import Failure
-from miniagents.promising._waiting import AnyTask, running_loop
+from miniagents.promising._waiting import AnyTask, check_loop, running_loop
 from miniagents.promising.errors import PromiseCancelledError
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
 
 
 class TaskKeeper(Protocol):
@@ -42,6 +39,10 @@ class TaskKeeper(Protocol):
         """Take note that `task` now waits for a reader that is not there."""
         ...
 
+    def doom(self, task: AnyTask) -> None:
+        """Take note that `task` was cancelled and should end by itself soon."""
+        ...
+
     def unpark(self, task: AnyTask) -> None:
         """Take note that `task` goes on."""
         ...
@@ -51,6 +52,7 @@ class ProducerContext(Protocol):
     """What a producer needs of the context that it works in; see `PromisingContext`."""
 
     is_active: bool
+    loop: asyncio.AbstractEventLoop | None
 
     @property
     def background(self) -> TaskKeeper:
@@ -107,9 +109,21 @@ class Producer:
         """Name the producer, in the user's words."""
         return "a promise"
 
+    def describe_product(self) -> str:
+        """Name what it makes, in the user's words."""
+        return self.describe()
+
     def is_call(self) -> bool:
         """Whether it is an agent at work, whose errors must not pass unnoticed."""
         return False
+
+    def goes_with_owner(self) -> bool:
+        """Whether it is cancelled with whoever started it, even if somebody else is reading."""
+        return False
+
+    def is_unread_call(self) -> bool:
+        """Whether this is the work of an agent whose replies nobody has begun to read."""
+        return self.owner is not None and self.owner.is_unread_call()
 
     def failure_line(self) -> str:
         """Say that this failed and nobody heard of it; the error's own line follows."""
@@ -132,12 +146,9 @@ class Producer:
                 Failure(PromiseCancelledError(f"{self.describe()} was never started: its context has ended."))
             )
             return
-        main: Coroutine[object, object, None] = self.main()
-        try:
-            task = running_loop("start a promise").create_task(main, context=self.variables)
-        except BaseException:
-            main.close()
-            raise
+        loop = running_loop("start a promise")
+        check_loop(loop, self.context.loop, "start a promise")
+        task = loop.create_task(self.main(), context=self.variables)
         self.task = task
         self.variables = None
         self.context.background.adopt(task, self)
@@ -147,6 +158,16 @@ class Producer:
                 owner.started = set()
             owner.started.add(self)
         task.add_done_callback(self._task_ended)
+
+    def belong_to(self, owner: "Producer") -> None:
+        """Become something that `owner` has started, and that is cancelled with it."""
+        if self.owner is not None and self.owner.started is not None:
+            self.owner.started.discard(self)
+        self.owner = owner
+        if self.task is not None:
+            if owner.started is None:
+                owner.started = set()
+            owner.started.add(self)
 
     def _task_ended(self, task: AnyTask) -> None:
         self.context.background.release(task)
@@ -164,8 +185,8 @@ class Producer:
         Until then they are needed: cancelling a reply must stop the calls behind it, though the agent that passed
         their replies on has ended long ago.
         """
-        producer: Producer | None = self
-        while producer is not None and not producer.started and (producer.task is None or producer.task.done()):
+        producer: Producer = self
+        while not producer.started and (producer.task is None or producer.task.done()):
             if producer.target is not None:
                 producer.target.forget_producer()
                 producer.target = None
@@ -187,6 +208,7 @@ class Producer:
                 target.fail(failure)
             if task is not None:
                 task.cancel(message)
+                self.context.background.doom(task)
             else:
                 # Never launched: no task will clean up.
                 producer._leave_if_all_is_done()
@@ -199,11 +221,14 @@ class Producer:
         spared: set[Producer] = set()
         while True:
             doomed = [producer for producer in family if producer not in spared]
-            tasks = {producer.task for producer in doomed}
+            # Whoever cancels is not reading at this moment, though an iterator of his may still be alive.
+            tasks = {current_task(), *(producer.task for producer in doomed)}
             rescued = [
                 producer
                 for producer in doomed
                 if producer is not self
+                # The messages of a cancelled call go with it; what else it made may be somebody else's by now.
+                and not producer.goes_with_owner()
                 and producer.target is not None
                 and any(task not in tasks for task in producer.target.reading_tasks())
             ]

@@ -7,7 +7,6 @@ from typing import Any
 from miniagents.promising._buffer import Buffer, Park
 from miniagents.promising._failure import Failure
 from miniagents.promising._waiting import give_way
-from miniagents.promising.errors import PromiseCancelledError
 
 BURST_PIECES = 32
 """How many pieces a producer makes in one go with nobody keeping pace before it lets the others run."""
@@ -17,6 +16,8 @@ BURST_S = 0.005
 
 async def pump(iterator: AsyncIterator[Any], buffer: Buffer[Any], park: Park | None) -> None:
     """Append all that `iterator` gives to `buffer`, within its bound, letting the readers run in between.
+
+    Ends early if the buffer has ended, as when it was cancelled; `iterator` is then still open.
 
     A reader that keeps pace is waiting each time a piece comes, which shows that this task has been suspended; only
     where nobody waits does the pump count, and give way.
@@ -28,7 +29,7 @@ async def pump(iterator: AsyncIterator[Any], buffer: Buffer[Any], park: Park | N
         await buffer.wait_for_room(park)
     async for piece in iterator:
         if buffer.end is not None:
-            raise PromiseCancelledError("Nobody wants the rest of this stream: it was cancelled.")
+            return
         pieces.append(Failure(piece) if isinstance(piece, BaseException) else piece)
         waiters = buffer.waiters
         if waiters is not None:

@@ -6,11 +6,13 @@ import inspect
 import logging
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import FrameType
 from typing import Any, TypeVar
 
 from miniagents.promising._shutdown import cancel_and_wait
+from miniagents.promising._waiting import AnyTask
 from miniagents.promising.errors import LoopIsRunningError
 
 T = TypeVar("T")
@@ -31,7 +33,7 @@ def run_in_new_loop(
     except RuntimeError:
         pass
     else:
-        _discard(awaitable)
+        discard(awaitable)
         raise LoopIsRunningError(
             f"`{name}().run(...)` starts an event loop of its own, and one runs here already (as in a notebook or a "
             f"server). Write `await {name}().arun(...)` or `async with {name}():`."
@@ -45,13 +47,14 @@ def run_in_new_loop(
         with interruption.handled():
             main = loop.create_task(_outcome(wrap(awaitable)))
             interruption.main = main
+            runner_tasks.add(main)
             try:
                 result, error = loop.run_until_complete(main)
             except BaseException:
                 # A second Ctrl-C, or an exit raised right through the loop: what runs still gets to clean up.
-                loop.run_until_complete(_end_all(grace_s))
+                _run(loop, _end_all(grace_s if interruption.count < 2 else 0.0))
                 raise
-            loop.run_until_complete(_end_all(grace_s))
+            _run(loop, _end_all(grace_s))
             interruption.raise_if_any(error)
         if error is not None:
             raise error
@@ -59,6 +62,16 @@ def run_in_new_loop(
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+runner_tasks: "weakref.WeakSet[AnyTask]" = weakref.WeakSet()
+"""The tasks of the runner itself, which no context may cancel."""
+
+
+def _run(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
+    task = loop.create_task(coroutine)
+    runner_tasks.add(task)
+    loop.run_until_complete(task)
 
 
 async def _outcome(coroutine: Coroutine[Any, Any, T]) -> tuple[Any, BaseException | None]:
@@ -81,7 +94,13 @@ async def _end_all(grace_s: float) -> None:
         await asyncio.wait_for(loop.shutdown_default_executor(), grace_s)
 
 
-def _discard(awaitable: object) -> None:
+async def as_coroutine(awaitable: Awaitable[T]) -> T:
+    """Await `awaitable`, for those who insist on a coroutine."""
+    return await awaitable
+
+
+def discard(awaitable: object) -> None:
+    """Close a coroutine that will not be run."""
     if inspect.iscoroutine(awaitable):
         # Else Python warns that it was never awaited, which is not what is wrong.
         awaitable.close()
@@ -94,9 +113,10 @@ class _Interruption:
         self.main: asyncio.Task[Any] | None = None
         self._loop = loop
         self._signal: int | None = None
+        self.count = 0
 
     @contextlib.contextmanager
-    def handled(self) -> Iterator[None]:
+    def handled(self) -> Generator[None]:
         """Handle the signals inside this block, unless somebody else does already."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -113,6 +133,7 @@ class _Interruption:
                     signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
         if self._signal is None and self.main is not None and not self.main.done():
             self._signal = number
             self.main.cancel()

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from miniagents.promising._producer import current_task
+from miniagents.promising._producer import Producer, current_task
 from miniagents.promising._waiting import AnyTask
 
 
-async def cancel_and_wait(tasks: Mapping[AnyTask, Any], grace_s: float, logger: logging.Logger) -> None:
+async def cancel_and_wait(tasks: Mapping[AnyTask, Producer | None], grace_s: float, logger: logging.Logger) -> None:
     """Cancel every task in `tasks`, those that appear meanwhile too, each once, and wait until all have ended.
 
     After `grace_s` seconds those that ignore their cancellation are named on the log and left. Being cancelled oneself
@@ -24,11 +24,17 @@ async def cancel_and_wait(tasks: Mapping[AnyTask, Any], grace_s: float, logger: 
         for task in remaining:
             if task not in cancelled:
                 cancelled.add(task)
-                task.cancel()
+                # One that was cancelled before may be cleaning up, which a second time would interrupt.
+                if not task.cancelling():
+                    task.cancel()
         time_left_s = deadline - loop.time()
         if time_left_s <= 0:
-            names = ", ".join(f"`{name_of_task(task)}`" for task in remaining)
-            logger.error("These tasks ignored their cancellation for %g s and are left behind: %s", grace_s, names)
+            names = ", ".join(_describe(task, tasks.get(task)) for task in remaining)
+            if grace_s > 0:
+                logger.error("These tasks ignored their cancellation for %g s and are left behind: %s", grace_s, names)
+            for task in remaining:
+                # Told here, and not once more by asyncio when the loop is closed.
+                cast("Any", task)._log_destroy_pending = False
             break
         try:
             await asyncio.wait(remaining, timeout=time_left_s, return_when=asyncio.FIRST_COMPLETED)
@@ -39,6 +45,10 @@ async def cancel_and_wait(tasks: Mapping[AnyTask, Any], grace_s: float, logger: 
         await asyncio.sleep(0)
     if interruption is not None:
         raise interruption
+
+
+def _describe(task: AnyTask, producer: Producer | None) -> str:
+    return f"the task `{name_of_task(task)}`" if producer is None else producer.describe()
 
 
 def is_about_to_run(task: AnyTask) -> bool:

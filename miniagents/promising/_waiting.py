@@ -117,6 +117,12 @@ def running_loop(action: str) -> asyncio.AbstractEventLoop:
         raise NoRunningLoopError(action) from None
 
 
+def check_loop(loop: asyncio.AbstractEventLoop, own_loop: asyncio.AbstractEventLoop | None, action: str) -> None:
+    """Refuse to work on another event loop than one's own: neither would wake the other."""
+    if own_loop is not None and own_loop is not loop:
+        raise WrongThreadError(action)
+
+
 def check_thread(thread_id: int, action: str) -> None:
     """Refuse to touch what belongs to another thread: its event loop would not notice until its next timer."""
     if thread_id != threading.get_ident():

@@ -40,37 +40,27 @@ def stall_is_explained() -> bool:
 
 
 def tree_of_waits(waits: Waits) -> str:
-    """Give one line a waiting task, below it what its wait hangs on."""
+    """Give one line a waiting task, and below it, indented, those that its wait hangs on."""
     writers = {task: list(source.writers() or ()) for task, (_, source) in waits.items()}
     waited_for = {writer for task in waits for writer in writers[task] if writer is not task}
+    roots = [task for task in waits if task not in waited_for]
     lines: list[str] = []
     shown: set[AnyTask] = set()
-    for root in [task for task in waits if task not in waited_for] + list(waits):
-        if root not in shown:
-            _add_lines(root, 0, waits, writers, lines, shown)
+    # Those in a circle hang on each other, so that none of them is a root.
+    for root in [*roots, *waits]:
+        pending = [(root, 0)] if root not in shown else []
+        while pending:
+            task, depth = pending.pop()
+            line = _line(task, waits) if task not in shown else f"{describe_task(task)} (see above)"
+            lines.append("  " * depth + line)
+            if task not in shown:
+                pending.extend((writer, depth + 1) for writer in reversed(writers.get(task, [])))
+            shown.add(task)
     return "\n".join(lines)
 
 
-def _add_lines(
-    root: AnyTask,
-    depth: int,
-    waits: Waits,
-    writers: dict[AnyTask, list[AnyTask]],
-    lines: list[str],
-    shown: set[AnyTask],
-) -> None:
-    pending = [(root, depth)]
-    while pending:
-        task, level = pending.pop()
-        indent = "  " * level
-        name = describe_task(task)
-        if task in shown:
-            lines.append(f"{indent}{name} (see above)")
-            continue
-        shown.add(task)
-        if task in waits:
-            lines.append(f"{indent}{name} waits for {waits[task][1].describe()}")
-            pending.extend((writer, level + 1) for writer in reversed(writers[task]))
-        else:
-            outside = outside_waits.get(task)
-            lines.append(f"{indent}{name} {f'waits for {outside}' if outside else 'is at work, or waits outside'}")
+def _line(task: AnyTask, waits: Waits) -> str:
+    if task in waits:
+        return f"{describe_task(task)} waits for {waits[task][1].describe()}"
+    outside = outside_waits.get(task)
+    return f"{describe_task(task)} {f'waits for {outside}' if outside else 'is at work, or waits outside'}"

@@ -21,9 +21,9 @@ from miniagents.promising._deadlock import forget_context, watch_context, who_wa
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import current_task
 from miniagents.promising._reporting import BackgroundErrors, error_report
-from miniagents.promising._runner import run_in_new_loop
+from miniagents.promising._runner import as_coroutine, discard, run_in_new_loop, runner_tasks
 from miniagents.promising._shutdown import cancel_and_wait
-from miniagents.promising._waiting import AnyTask, running_loop
+from miniagents.promising._waiting import AnyTask, check_loop, running_loop
 from miniagents.promising.errors import ContextAlreadyActiveError, SyncWithError
 from miniagents.promising.promise_typing import PromiseResolvedHandler, T
 
@@ -36,8 +36,8 @@ HANDLER = TypeVar("HANDLER", bound=Callable[..., Awaitable[None]])
 class PromisingContext:
     """The context that promises need around them; it owns their background tasks.
 
-    There are three ways in: `.run(main())` with an event loop of its own (blocks, works again and again), `async with`,
-    and `activate()` ... `await afinalize()` where no single function encloses the work, as in a web server.
+    There are three ways in: `.run(main())` with an event loop of its own, `async with`, and `activate()` ... `await
+    afinalize()` where no single function encloses the work, as in a web server.
 
     Args:
         start_everything_asap_by_default: whether promises start at the next task switch, or when first asked for.
@@ -83,6 +83,7 @@ class PromisingContext:
         self.parent: PromisingContext | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.is_active = False
+        self._owns_loop = False
         self._resolved_handlers: list[PromiseResolvedHandler] = []
         handlers = [on_promise_resolved] if callable(on_promise_resolved) else on_promise_resolved
         for handler in handlers:
@@ -171,8 +172,18 @@ class PromisingContext:
 
     async def arun(self, awaitable: Awaitable[T]) -> T:
         """Await `awaitable` inside this context, on the running loop; give its result when all work is done."""
-        async with self:
-            return await awaitable
+        try:
+            self._enter()
+        except BaseException:
+            discard(awaitable)
+            raise
+        try:
+            result = await awaitable
+        except BaseException as error:
+            await self._finish(error)
+            raise
+        await self._finish(None)
+        return result
 
     def run(self, awaitable: Awaitable[T], *, loop_factory: Callable[[], Any] | None = None) -> T:
         """Run `awaitable` in an event loop of its own and give its result when all background work is done.
@@ -186,8 +197,19 @@ class PromisingContext:
             ExceptionGroup: agents failed whose replies nobody read (with `background_errors="raise"`).
         """
         return run_in_new_loop(
-            self.arun, awaitable, name=type(self).__name__, grace_s=self.shutdown_grace_s, loop_factory=loop_factory
+            self._arun_alone,
+            awaitable,
+            name=type(self).__name__,
+            grace_s=self.shutdown_grace_s,
+            loop_factory=loop_factory,
         )
+
+    async def _arun_alone(self, awaitable: Awaitable[T]) -> T:
+        self._owns_loop = True
+        try:
+            return await self.arun(awaitable)
+        finally:
+            self._owns_loop = False
 
     def run_from_thread(self, func: Callable[..., Any], *args: Any) -> Any:
         """Run `func(*args)` on the loop of this context, from another thread, and give its result.
@@ -207,18 +229,24 @@ class PromisingContext:
         An error in it is logged; with `suppress_errors` false it is left to whoever awaits the task, and counts as a
         background error if nobody does.
         """
-        task = running_loop("start a background task").create_task(_as_coroutine(awaitable))
+        try:
+            loop = running_loop("start a background task")
+            check_loop(loop, self.loop, "start a background task")
+        except BaseException:
+            discard(awaitable)
+            raise
+        task = loop.create_task(awaitable if asyncio.iscoroutine(awaitable) else as_coroutine(awaitable))
         self.background.adopt(task, None)
         task.add_done_callback(functools.partial(self._background_task_ended, suppress_errors))
         return task
 
     def _background_task_ended(self, suppress_errors: bool, task: AnyTask) -> None:  # noqa: FBT001 - partially applied
         self.background.release(task)
-        if task.cancelled() or self._is_cancelling:
+        if task.cancelled() or not (suppress_errors or self._is_cancelling):
             return
         # Asking for the exception keeps asyncio from reporting it once more.
-        error = task.exception() if suppress_errors else None
-        if error is not None:
+        error = task.exception()
+        if error is not None and not self._is_cancelling:
             self._log(error, f"The background task `{task.get_name()}` failed")
             if not isinstance(error, Exception):
                 self._errors.add(error)
@@ -251,7 +279,7 @@ class PromisingContext:
             try:
                 if error is not None:
                     self._is_cancelling = True
-                    await cancel_and_wait(self.background.tasks, self.shutdown_grace_s, self.logger)
+                    await self._cancel_background()
             finally:
                 self._leave()
         self._errors.raise_or_note(error)
@@ -259,15 +287,24 @@ class PromisingContext:
     async def _await_background(self) -> None:
         while True:
             await self._before_waiting()
-            await self.aflush_tasks()
+            await self.background.flush(with_doomed=False)
             if await self.background.cancel_parked(self.shutdown_grace_s, self.logger):
                 continue
             await self._before_leaving()
             if not self.background.tasks:
                 return
 
+    async def _cancel_background(self) -> None:
+        if self._owns_loop:
+            # Tasks of the user's own on this loop end with the program. They must hear of it first: one that reads a
+            # promise would else die of that promise's cancellation, and asyncio would report it.
+            for task in asyncio.all_tasks():
+                if task not in self.background.tasks and task not in runner_tasks:
+                    task.cancel()
+        await cancel_and_wait(self.background.tasks, self.shutdown_grace_s, self.logger)
+
     def _leave(self) -> None:
-        for failure in list(self._failures):
+        for failure in sorted(self._failures, key=lambda failure: failure.number):
             failure.report_if_unreceived()
         self.is_active = False
         forget_context(self)
@@ -279,18 +316,18 @@ class PromisingContext:
         """Keep `error`, so that it is reported if nobody receives it (for this package)."""
         if isinstance(error, asyncio.CancelledError) or self._is_cancelling:
             return Failure(error)
-        failure = Failure(error, functools.partial(self._report, producer))
+        what = "A promise could not put its value together" if producer is None else producer.failure_line()
+        failure = Failure(error, functools.partial(self._report, producer, what))
         self._failures.add(failure)
         if producer is not None and producer.is_fired():
             failure.report_if_unreceived()
         return failure
 
-    def _report(self, producer: "Producer | None", failure: Failure) -> None:
+    def _report(self, producer: "Producer | None", what: str, failure: Failure) -> None:
         error = failure.error
-        what = "A promise could not put its value together" if producer is None else producer.failure_line()
-        is_call_without_reader = producer is not None and producer.is_call() and not failure.had_reader
-        is_first = self._errors.is_new(error)
-        if is_first:
+        is_call_without_reader = producer is not None and not failure.had_reader and producer.is_unread_call()
+        # Asking for the end of the program is no failure: it is raised as it is when the program ends.
+        if self._errors.is_new(error) and not isinstance(error, KeyboardInterrupt | SystemExit):
             self._log(error, what)
         if not isinstance(error, Exception) or (is_call_without_reader and self.background_errors == "raise"):
             self._errors.add(error)
@@ -314,8 +351,8 @@ class PromisingContext:
     def on_promise_resolved(self, handler: HANDLER) -> HANDLER:
         """Register an async `handler(promise, result)`; may be used as a decorator.
 
-        It is called once for every promise that gets its value in this context or in one inside it, prefilled ones too,
-        in a background task, without delaying whoever awaits the promise.
+        It is called in a background task, once for every promise that gets its value in this context or in one inside
+        it, prefilled ones too.
 
         Raises:
             TypeError: the handler is not an async function.
@@ -324,6 +361,9 @@ class PromisingContext:
         self._resolved_handlers.append(handler)
         PromisingContext.handlers_exist = True
         return handler
+
+    def value_was_sent(self, value: object) -> None:
+        """Take note that a value that is there already was handed on; for subclasses."""
 
     def listens(self) -> bool:
         """Whether anybody wants to hear of resolved promises, here or further out."""
@@ -355,13 +395,5 @@ class PromisingContext:
         return who_waits(self.loop)
 
     def waits_for_outside(self, reason: str) -> "_current.OutsideWait":
-        """Say that this task now waits for something outside of the program, such as a person.
-
-        `with context.waits_for_outside("a person"):` keeps the stall report silent about this wait, and names the
-        reason in `who_waits()`.
-        """
+        """`with context.waits_for_outside("a person"):` keeps the stall report silent about a wait, and names it."""
         return _current.OutsideWait(reason)
-
-
-async def _as_coroutine(awaitable: Awaitable[T]) -> T:
-    return await awaitable

@@ -8,12 +8,13 @@
 - `cancel()` settles the promise with `PromiseCancelledError` at once; the task hears of it at its next step.
 """
 
+import threading
 from collections.abc import Callable, Generator, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_producer, current_task
-from miniagents.promising._waiting import AnyTask, Source
+from miniagents.promising._waiting import AnyTask, Source, check_thread
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.errors import FunctionNotProvidedError, PromiseCancelledError
 from miniagents.promising.promise_typing import PromiseResolver
@@ -39,7 +40,7 @@ class Promise(Source, Generic[T_co]):
         NoActiveContextError: no context is active (one with a `prefill_result` needs none).
     """
 
-    __slots__ = ("_context", "_done_callbacks", "_producer", "_readers", "_resolver_function", "_value")
+    __slots__ = ("_context", "_done_callbacks", "_producer", "_readers", "_resolver_function", "_thread_id", "_value")
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Promise(Source, Generic[T_co]):
         resolver: PromiseResolver[T_co] | None = None,
         prefill_result: T_co | Any = NO_VALUE,
     ) -> None:
-        has_own_resolver = type(self)._resolver is not Promise._resolver
+        has_own_resolver = overrides(self, Promise, "_resolver")
         if resolver is not None and prefill_result is not NO_VALUE:
             raise FunctionNotProvidedError(
                 f"Give `{type(self).__name__}` either a `resolver` or a `prefill_result`, not both: "
@@ -67,6 +68,7 @@ class Promise(Source, Generic[T_co]):
     def _set_up(self, resolver: PromiseResolver[Any] | None, value: Any, *, needs_context: bool) -> None:
         self.waiters = None
         self._value: Any = value
+        self._thread_id = threading.get_ident()
         self._resolver_function = resolver
         self._producer: Producer | None = None
         self._readers: list[AnyTask] | None = None
@@ -109,6 +111,7 @@ class Promise(Source, Generic[T_co]):
         behind it is cancelled at its next step and runs its `finally` blocks; the calls that it made are cancelled with
         it, recursively, but for those that somebody outside is reading and those that were kicked off.
         """
+        check_thread(self._thread_id, "cancel a promise")
         if self.done():
             return False
         message = msg or "The promise was cancelled."
@@ -132,19 +135,21 @@ class Promise(Source, Generic[T_co]):
 
     async def _outcome(self) -> Any:
         """Wait for the value, launching the work if need be; give the value or the `Failure`."""
+        check_thread(self._thread_id, "wait for a promise")
         if self._producer is not None:
             self._producer.launch()
         task = current_task()
-        if self._readers is None:
-            self._readers = []
+        readers = self._readers
+        if readers is None:
+            readers = self._readers = []
         if task is not None:
-            self._readers.append(task)
+            readers.append(task)
         try:
             while self._value is NO_VALUE:
                 await self.add_waiter()
         finally:
-            if task is not None and self._readers is not None:
-                self._readers.remove(task)
+            if task is not None:
+                readers.remove(task)
         return self._value
 
     def _settle(self, value: Any) -> None:
@@ -212,14 +217,18 @@ class Promise(Source, Generic[T_co]):
         return f"<{type(self).__name__} {state}>"
 
 
+def overrides(instance: object, base: type[Any], name: str) -> bool:
+    """Whether the class of `instance` has its own version of a method of `base`."""
+    return getattr(type(instance), name) is not getattr(base, name)
+
+
 class _Resolving(Producer):
     """Runs the resolver of one promise."""
 
     __slots__ = ()
 
     async def main(self) -> None:
-        promise = self.target
-        assert isinstance(promise, Promise)
+        promise = cast("Promise[Any]", self.target)
         current_producer.set(self)
         try:
             value = await promise._resolver()
@@ -229,6 +238,6 @@ class _Resolving(Producer):
             promise.settle(value)
 
     def describe(self) -> str:
-        target = self.target
-        function = target._resolver_function if isinstance(target, Promise) else None
-        return f"a promise of `{getattr(function, '__qualname__', type(target).__name__)}`"
+        promise = cast("Promise[Any] | None", self.target)
+        function = None if promise is None else promise._resolver_function
+        return f"a promise of `{getattr(function, '__qualname__', type(promise).__name__)}`"

@@ -5,6 +5,7 @@ from typing import Any, Generic
 
 from miniagents.promising._pumping import as_async_iterator
 from miniagents.promising.errors import FunctionNotProvidedError
+from miniagents.promising.promise import overrides
 from miniagents.promising.promise_typing import IN, OUT, PromiseStreamer, SequenceFlattener
 from miniagents.promising.streamed import StreamedPromise
 
@@ -32,7 +33,7 @@ class FlatSequence(Generic[IN, OUT]):
         start_asap: bool | None = None,  # noqa: FBT001 - the published signature
         sequence_promise_class: type[StreamedPromise[Any, Any]] = StreamedPromise,
     ) -> None:
-        if flattener is None and type(self)._flattener is FlatSequence._flattener:
+        if flattener is None and not overrides(self, FlatSequence, "_flattener"):
             raise FunctionNotProvidedError(
                 f"`{type(self).__name__}` cannot flatten anything. Give it `flattener=` (an async generator that is "
                 "called with the sequence and an item), or override `_flattener(self, item)` in a subclass."

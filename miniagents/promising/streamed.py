@@ -6,7 +6,7 @@ the buffer directly. The whole is put together from the pieces when somebody awa
 no work is left to do then; only a `resolver` of the user's gets a task.
 """
 
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from time import monotonic
 from typing import Any, Generic, TypeVar, cast
 
@@ -14,10 +14,10 @@ from miniagents.promising._buffer import ENDED, UNBOUNDED_DEMAND, Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_producer, current_task
 from miniagents.promising._pumping import BURST_S, as_async_iterator, pump
-from miniagents.promising._waiting import AnyTask, give_way
+from miniagents.promising._waiting import AnyTask, check_thread, give_way
 from miniagents.promising.appender import StreamAppender
 from miniagents.promising.errors import FunctionNotProvidedError, PromiseCancelledError
-from miniagents.promising.promise import Promise
+from miniagents.promising.promise import Promise, overrides
 from miniagents.promising.promise_typing import PromiseResolver, PromiseStreamer
 from miniagents.promising.sentinels import NO_VALUE
 
@@ -62,7 +62,7 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
         start_asap: bool | None = None,  # noqa: FBT001 - the published signature
         read_ahead: int | None = None,
     ) -> None:
-        has_own_streamer = type(self)._streamer is not StreamedPromise._streamer
+        has_own_streamer = overrides(self, StreamedPromise, "_streamer")
         if streamer is not None and prefill_pieces is not NO_VALUE:
             raise FunctionNotProvidedError(
                 f"Give `{type(self).__name__}` either a `streamer` or `prefill_pieces`, not both."
@@ -89,13 +89,15 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
         prefill_pieces: Any,
         resolver: PromiseResolver[Any] | None,
         prefill_result: Any,
-        start_asap: bool | None,
+        start_asap: bool | None,  # noqa: FBT001
         read_ahead: int | None,
     ) -> None:
         # Taken before anything else, so that an appender that is not open is refused before anything exists.
-        appended = streamer.stream() if isinstance(streamer, StreamAppender) else None
-        self._streamer_function = None if appended is not None else streamer
-        is_resolved_by_user = resolver is not None or type(self)._resolver is not StreamedPromise._resolver
+        appender = cast("StreamAppender[Any]", streamer) if isinstance(streamer, StreamAppender) else None
+        appended = None if appender is None else appender.stream()
+        function = cast("Callable[[Any], AsyncIterator[Any]] | None", streamer)
+        self._streamer_function = function if appender is None else None
+        is_resolved_by_user = resolver is not None or overrides(self, StreamedPromise, "_resolver")
         is_pumped = appended is None and prefill_pieces is NO_VALUE
         needs_work = is_pumped or (is_resolved_by_user and prefill_result is NO_VALUE)
         self._set_up(resolver, prefill_result, needs_context=needs_work)
@@ -112,7 +114,7 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
         elif context is not None:
             context.promise_was_made(self)
 
-    def _pump_into_buffer(self, start_asap: bool | None, read_ahead: int | None) -> None:
+    def _pump_into_buffer(self, start_asap: bool | None, read_ahead: int | None) -> None:  # noqa: FBT001
         context = self._needed_context()
         eager = context.start_everything_asap_by_default if start_asap is None else start_asap
         bound = context.read_ahead_by_default if read_ahead is None else read_ahead
@@ -158,8 +160,10 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
         task behind it is cancelled at its next step and runs its `finally` blocks; the calls that it made are cancelled
         with it, recursively, but for those that somebody outside is reading and those that were kicked off.
         """
+        check_thread(self._thread_id, "cancel a promise")
         if self.done():
             return False
+        self._before_cancelling()
         message = msg or "The promise was cancelled."
         buffer = self._buffer
         producers = [producer for producer in (self._producer, buffer.producer) if producer is not None]
@@ -169,6 +173,12 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
         for producer in producers:
             producer.cancel(message)
         return True
+
+    is_part_of_its_maker = False
+    """Whether it goes when the work that made it is cancelled, even if somebody else is reading it."""
+
+    def _before_cancelling(self) -> None:
+        """Prepare the stream for its end; for subclasses."""
 
     async def _resolver(self) -> WHOLE_co:
         """Make the whole of the pieces; for subclasses that override it instead of being given a `resolver`."""
@@ -220,8 +230,12 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
         buffer.add_reader(reading)
         buffer.begin()
         buffer.demand(UNBOUNDED_DEMAND)
-        while buffer.end is None:
-            await buffer.add_end_waiter()
+        try:
+            while buffer.end is None:
+                await buffer.add_end_waiter()
+        finally:
+            # A traceback may keep this alive; the reading is over all the same.
+            reading.reading_task = None
         return self.outcome_if_done()
 
     def when_done(self, callback: Any) -> None:
@@ -270,6 +284,8 @@ class StreamReader(AsyncIterator[PIECE_co]):
                 return self._finish(buffer.end)
             if self.reading_task is None:
                 self._begin(buffer)
+                if buffer.end is not None:
+                    continue
             if buffer.bound is not None:
                 buffer.demand_next(index)
             self._gave_way_at_index = index
@@ -329,13 +345,16 @@ class _Pump(Producer):
             buffer.close(self.context.failure(error, self))
         else:
             buffer.close()
-            return
-        # Reached after an error only: the generator may still be open, with `finally` blocks to run.
+        # Ended in the middle, the generator is still open, with `finally` blocks to run.
         if hasattr(iterator, "aclose"):
             try:
                 await iterator.aclose()
-            except BaseException as error:  # noqa: BLE001 - the stream has its error; this one comes in addition
+            except BaseException as error:  # noqa: BLE001 - the stream has ended; this comes in addition
                 self.context.failure(error, self)
+
+    def goes_with_owner(self) -> bool:
+        """Whether these are the tokens of a message, which is part of the work of whoever started it."""
+        return self.promise.is_part_of_its_maker
 
     def describe(self) -> str:
         function = self.promise._streamer_function

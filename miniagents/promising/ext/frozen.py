@@ -1,9 +1,8 @@
 """`Frozen`: an immutable pydantic model that is named by its content, as a git object is."""
 
-import base64
-import hashlib
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -13,9 +12,10 @@ from pathlib import PurePath
 from typing import Any, ClassVar, TypeVar, Union, cast
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from miniagents.promising import _current
+from miniagents.promising.ext._json import PLAIN_CLASSES, to_json
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Frozen")
@@ -29,11 +29,7 @@ FrozenType = Union[
 ]  # fmt: skip
 """What a field of a `Frozen` may hold."""
 
-# Exact classes are looked up first: nearly every value is one of these.
-_PLAIN_CLASSES = frozenset({str, int, float, bool, type(None), bytes})
 _LEAF_CLASSES = (str, int, float, bytes, Decimal, UUID, date, time, timedelta, PurePath, Enum)
-
-_duration = TypeAdapter(timedelta)
 
 
 class Frozen(BaseModel):
@@ -50,7 +46,10 @@ class Frozen(BaseModel):
         pydantic.ValidationError: a value cannot be frozen, or a field is set after creation.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True, protected_namespaces=())
+    # `defer_build`: a class is made ready when it is first used, which keeps importing this package cheap.
+    model_config = ConfigDict(
+        frozen=True, extra="allow", arbitrary_types_allowed=True, protected_namespaces=(), defer_build=True
+    )
 
     class_: str = Field(default="", validate_default=False)
     """The name of the class."""
@@ -79,7 +78,7 @@ class Frozen(BaseModel):
 
     @model_validator(mode="after")
     def _freeze_declared_fields(self: S) -> S:
-        content = self.__dict__
+        content = cast("dict[str, Any]", self.__dict__)
         for name in type(self).model_fields:
             value = content[name]
             if type(value) is not str and name not in self.unfrozen_fields:
@@ -199,6 +198,9 @@ class Frozen(BaseModel):
 
         Equal content gives an equal key, whatever the order of the fields. Works without an active context.
         """
+        # Loaded when used: not every program asks for hashes.
+        import hashlib
+
         digits = _hash_key_digits()
         return self.cached(f"hash_key, {digits}", lambda: hashlib.sha256(self.serialized.encode()).hexdigest()[:digits])
 
@@ -230,9 +232,9 @@ def cached_privately(method: Callable[[S], T]) -> Callable[[S], T]:
     return cached
 
 
-def is_leaf_class(kind: type) -> bool:
+def is_leaf_class(kind: type[Any]) -> bool:
     """Whether values of this class are frozen as they are."""
-    return issubclass(kind, _LEAF_CLASSES) or kind in _PLAIN_CLASSES
+    return issubclass(kind, _LEAF_CLASSES) or kind in PLAIN_CLASSES
 
 
 def check_field_name(name: object) -> None:
@@ -269,8 +271,8 @@ def freeze(value: Any, field: str) -> Any:
     Raises:
         ValueError: it cannot be frozen; `field` (a path such as `a.b[2]`) is named.
     """
-    kind = type(value)
-    if kind in _PLAIN_CLASSES:
+    kind = cast("type[Any]", type(value))
+    if kind in PLAIN_CLASSES:
         if kind is str:
             check_text(value, field)
         elif kind is float and not math.isfinite(value):
@@ -285,7 +287,7 @@ def freeze(value: Any, field: str) -> Any:
         entries = cast("Mapping[Any, Any]", value)
         for key in entries:
             if not isinstance(key, str):
-                raise _refusal(value, field, f"its key {key!r} is not a string")
+                raise _refusal(entries, field, f"its key {key!r} is not a string")
             check_text(key, f"a key of {field}")
         return Frozen(**{key: freeze(item, f"{field}.{key}") for key, item in entries.items()})
     if isinstance(value, frozenset):
@@ -297,7 +299,7 @@ def freeze(value: Any, field: str) -> Any:
 
 
 def _freeze_leaf(value: Any, field: str) -> Any:
-    if isinstance(value, SecretStr):
+    if is_secret(value):
         raise _refusal(value, field, "a secret must not be stored; give it to the agent as a setting instead")
     if isinstance(value, float | Decimal) and not math.isfinite(value):
         raise _refusal(value, field, "JSON has no such number")
@@ -315,34 +317,8 @@ def _refusal(value: object, field: str, why: str) -> ValueError:
     )
 
 
-def to_json(value: Any, field: str, nested: Callable[[Frozen], Any]) -> Any:
-    """Give a frozen value in a form that JSON can hold; `nested` turns nested `Frozen` objects into theirs."""
-    kind = type(value)
-    if kind in _PLAIN_CLASSES and kind is not bytes:
-        return value
-    if isinstance(value, Frozen):
-        return nested(value)
-    if isinstance(value, tuple):
-        items = cast("tuple[Any, ...]", value)
-        return tuple([to_json(item, f"{field}[{index}]", nested) for index, item in enumerate(items)])
-    if isinstance(value, Enum):
-        return to_json(freeze(value.value, field), field, nested)
-    if isinstance(value, frozenset):
-        members = [to_json(member, field, nested) for member in cast("frozenset[Any]", value)]
-        return tuple(sorted(members, key=lambda member: json.dumps(member, ensure_ascii=False, sort_keys=True)))
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, Decimal | UUID | PurePath):
-        return str(value)
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return cast("str", _duration.dump_python(value, mode="json"))
-    if isinstance(value, bool | int | float | str):
-        # A subclass, such as an `IntFlag` or a `str` of a library: its plain value.
-        return kind.__mro__[kind.__mro__.index(_plain_base(kind))](value)
-    raise _refusal(value, field, f"{kind.__name__} has no form in JSON")
-
-
-def _plain_base(kind: type) -> type:
-    return next(base for base in (bool, int, float, str) if issubclass(kind, base))
+def is_secret(value: object) -> bool:
+    """Whether `value` is one of pydantic's secrets, which must not be stored."""
+    # Where pydantic's types were never loaded, there is none.
+    types = sys.modules.get("pydantic.types")
+    return types is not None and isinstance(value, types.SecretStr | types.SecretBytes)

@@ -1,0 +1,200 @@
+"""What a message sequence consists of: the buffer of its segments, and walks over all that is nested in it.
+
+A segment is a text, a message, a message promise, a failure, or another sequence (or the rest of one).
+"""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from miniagents.messages import Message, MessagePromise, promise_of_text, text_message
+from miniagents.promising._buffer import ENDED, Buffer
+from miniagents.promising._failure import Failure
+from miniagents.promising._producer import Producer
+from miniagents.promising.context import PromisingContext
+from miniagents.promising.sentinels import Sentinel
+
+
+class SequenceBuffer(Buffer[Any]):
+    """The segments of a message sequence: texts, messages, message promises, failures, and nested sequences."""
+
+    __slots__ = ("close_later", "inserting", "is_complete", "nested", "shown_errors", "version")
+
+    def __init__(self, bound: int | None = None, name: str = "a message sequence") -> None:
+        super().__init__(bound, name)
+        self.version = 0
+        # Whether everything, nested sequences included, is known to be there.
+        self.is_complete = False
+        self.nested: list[SequenceBuffer] | None = None
+        self.shown_errors: list[Failure] | None = None
+        self.inserting: set[Producer] | None = None
+        self.close_later: Sentinel | Failure | None = None
+
+    def extend(self, pieces: list[Any], nested: list[Any]) -> None:
+        """Add segments, of which `nested` are sequences themselves, and let the readers know."""
+        if self.end is not None:
+            return
+        self.pieces.extend(pieces)
+        self.link_all(nested)
+        if self.waiters is not None:
+            self.wake()
+
+    def link_all(self, nested: list[Any]) -> None:
+        """Take note of nested sequences: who reads this reads them."""
+        for sequence in nested:
+            self._link(sequence.buffer())
+
+    def _link(self, nested: "SequenceBuffer") -> None:
+        if self.had_reader:
+            nested.mark_read()
+        elif self.nested is None:
+            self.nested = [nested]
+        else:
+            self.nested.append(nested)
+
+    def mark_read(self) -> None:
+        """Somebody of the user's has begun to read this, and with it what is nested in it."""
+        pending: list[SequenceBuffer] = [self]
+        while pending:
+            buffer = pending.pop()
+            if buffer.had_reader:
+                continue
+            super(SequenceBuffer, buffer).mark_read()
+            nested, buffer.nested = buffer.nested, None
+            pending.extend(nested or ())
+            shown, buffer.shown_errors = buffer.shown_errors, None
+            for failure in shown or ():
+                failure.received = True
+
+    def append_shown_error(self, failure: Failure, message: Message) -> None:
+        """Add the message that shows an error; the error counts as received once somebody reads here."""
+        if self.had_reader:
+            failure.received = True
+        elif self.shown_errors is None:
+            self.shown_errors = [failure]
+        else:
+            self.shown_errors.append(failure)
+        self.append(message)
+
+    def is_settled(self) -> bool:
+        """Whether the end is set, or will be as soon as what was sent out of order has come."""
+        return self.end is not None or self.close_later is not None
+
+    def close(self, failure: Failure | None = None) -> None:
+        """End the sequence; not before what was sent out of order has come."""
+        if self.inserting:
+            self.close_later = ENDED if failure is None else failure
+        else:
+            super().close(failure)
+
+    def writers(self) -> Any:
+        """Give the tasks that can add something, as far as that is known."""
+        tasks = super().writers()
+        if tasks is None or not self.inserting:
+            return tasks
+        return [*tasks, *(producer.task for producer in self.inserting if producer.task is not None)]
+
+
+class Link:
+    """The rest of a nested sequence behind its first `flat_offset` messages, which stand elsewhere already."""
+
+    __slots__ = ("_buffer", "flat_offset")
+
+    def __init__(self, buffer: SequenceBuffer, flat_offset: int) -> None:
+        self._buffer = buffer
+        self.flat_offset = flat_offset
+
+    def buffer(self) -> SequenceBuffer:
+        """Give the nested sequence."""
+        return self._buffer
+
+
+def is_nested(piece: object) -> bool:
+    """Whether a segment is a nested sequence."""
+    return not isinstance(piece, str | Message | MessagePromise | Failure)
+
+
+def offset_of(nested: object) -> int:
+    """Give how many messages of a nested sequence are to be skipped."""
+    return nested.flat_offset if isinstance(nested, Link) else 0
+
+
+def materialize(pieces: list[Any], index: int) -> MessagePromise:
+    """Give the segment at `index`, which is no sequence, as a promise: the same one to every reader."""
+    piece = pieces[index]
+    if isinstance(piece, MessagePromise):
+        return piece
+    promise = promise_of_text(piece) if piece.__class__ is str else cast("Message", piece).as_promise
+    pieces[index] = promise
+    return promise
+
+
+def announced(pieces: list[Any], index: int) -> MessagePromise:
+    """Give the segment at `index` as a promise that those who listen hear of; see `materialize`."""
+    if pieces[index].__class__ is str:
+        pieces[index] = MessagePromise(prefill_message=text_message(pieces[index]))
+    promise = materialize(pieces, index)
+    context = PromisingContext.find_current()
+    if context is not None and isinstance(message := promise.outcome_if_done(), Message):
+        context.value_was_sent(message)
+    return promise
+
+
+def is_complete(buffer: SequenceBuffer) -> bool:
+    """Whether every message promise of a sequence is there, those of nested ones included."""
+    if not buffer.is_complete:
+        buffer.is_complete = next(pending_parts(buffer, with_messages=False), None) is None
+    return buffer.is_complete
+
+
+def flat_parts(buffer: Buffer[Any]) -> Iterator[Any]:
+    """Give what is there, flat: `MessagePromise` or `Failure`; then the open `Buffer` if more is to come."""
+    stack: list[tuple[Buffer[Any], int]] = [(buffer, 0)]
+    skip = 0
+    while stack:
+        current, index = stack.pop()
+        while index < len(current.pieces):
+            piece = current.pieces[index]
+            index += 1
+            if is_nested(piece):
+                stack.append((current, index))
+                skip += offset_of(piece)
+                current, index = piece.buffer(), 0
+            elif skip:
+                skip -= 1
+            else:
+                yield piece if isinstance(piece, Failure) else materialize(current.pieces, index - 1)
+        if current.end is None:
+            yield current
+            return
+        if isinstance(current.end, Failure):
+            if skip:
+                skip -= 1
+            else:
+                yield current.end
+
+
+def pending_parts(buffer: Buffer[Any], *, with_messages: bool = True) -> Iterator[Any]:
+    """Give, one after another, what is not there yet: open buffers and (unless told otherwise) unresolved messages.
+
+    Whoever takes one must wait until it is there before asking for the next.
+    """
+    stack: list[tuple[SequenceBuffer, int, int]] = [(cast("SequenceBuffer", buffer), 0, 0)]
+    while stack:
+        current, index, version = stack.pop()
+        if current.version != version:
+            index = 0
+        while index < len(current.pieces):
+            piece = current.pieces[index]
+            index += 1
+            if isinstance(piece, MessagePromise):
+                if with_messages and not piece.done():
+                    yield piece
+            elif is_nested(piece) and not piece.buffer().is_complete:
+                stack.append((current, index, current.version))
+                nested = piece.buffer()
+                stack.append((nested, 0, nested.version))
+                break
+        else:
+            if current.end is None:
+                yield current
+                stack.append((current, index, current.version))

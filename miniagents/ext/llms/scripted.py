@@ -1,0 +1,181 @@
+"""`ScriptedAgent`: a model that answers from a script, offline, for tests and demonstrations.
+
+```python
+script = Script("Hello!", ["Let ", "me ", "see"], TimeoutError("the model is busy"))
+model = ScriptedAgent.fork(script=script)
+
+await model.inquire("Hi", system="Be brief.")  # Hello!
+script.prompts[0].system  # 'Be brief.'
+```
+
+It is an `LLMAgent` like those that ask real models: prompts, roles, streaming and logs work alike.
+"""
+
+import asyncio
+import inspect
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias, cast
+
+from pydantic import field_validator
+
+from miniagents.ext.llms._streams import closed_at_the_end
+from miniagents.ext.llms.errors import ScriptExhaustedError
+from miniagents.ext.llms.llm_common import LLMAgent, TokenUsage
+from miniagents.ext.llms.prompt import Prompt
+from miniagents.messages import Message
+from miniagents.miniagents import miniagent
+
+Step: TypeAlias = str | float | BaseException | asyncio.Event
+"""One step of a reply: a token; so many seconds of silence; an error; an event to wait for before going on."""
+
+FixedReply: TypeAlias = str | Message | BaseException | Sequence[Step]
+ReplyFunction: TypeAlias = Callable[[Prompt], FixedReply | Awaitable[FixedReply] | AsyncIterator[str]]
+Reply: TypeAlias = FixedReply | ReplyFunction
+"""What a model answers, see `Script`."""
+
+_TOKEN = re.compile(r"\s*\S+\s*\Z|\s*\S+|\s+")
+
+
+class Script:
+    """What a `ScriptedAgent` says, one reply per call, in the order in which the calls get to answer.
+
+    A reply is
+    - a text, which is streamed word by word;
+    - a `Message`: its text likewise, its other fields become fields of the answer;
+    - an exception, which is raised;
+    - a list of steps: texts are tokens, an exception is raised at its place, numbers are seconds of silence, and an
+      `asyncio.Event` is waited for, so that a test decides when the next token comes;
+    - a function of the `Prompt`, also an async one, which returns one of these or is an async generator of tokens.
+
+    One script may be shared by several agents; they take their replies from it in turn.
+
+    Attributes:
+        prompts: what was asked, a `Prompt` per call, oldest first.
+    """
+
+    def __init__(
+        self,
+        *replies: Reply,
+        when_exhausted: Literal["raise", "repeat_last", "start_over"] = "raise",
+        token_delay_s: float = 0.0,
+    ) -> None:
+        """Take the replies.
+
+        Args:
+            replies: one per call.
+            when_exhausted: what the calls after the last reply get: `ScriptExhaustedError`, the last reply again, or
+                all of them from the first on.
+            token_delay_s: seconds of silence before each token; on a virtual clock they take no time.
+        """
+        self.prompts: list[Prompt] = []
+        self._replies = replies
+        self._when_exhausted = when_exhausted
+        self._token_delay_s = token_delay_s
+
+    @property
+    def token_delay_s(self) -> float:
+        """Seconds of silence before each token."""
+        return self._token_delay_s
+
+    def next_reply(self, prompt: Prompt, agent_alias: str) -> Reply:
+        """Record the prompt and return the reply to it.
+
+        Raises:
+            ScriptExhaustedError: there is none left.
+        """
+        number = len(self.prompts)
+        self.prompts.append(prompt)
+        if number < len(self._replies):
+            return self._replies[number]
+        if not self._replies or self._when_exhausted == "raise":
+            raise ScriptExhaustedError(agent_alias, len(self._replies), prompt.last_text)
+        return self._replies[-1 if self._when_exhausted == "repeat_last" else number % len(self._replies)]
+
+
+@miniagent
+class ScriptedAgent(LLMAgent):
+    """Answer from a script, offline. See `Script` for what can be in it, and `LLMAgent` for the settings.
+
+    `usage` of the answer counts words of the prompt and tokens of the answer.
+
+    Attributes:
+        script: a `Script`, or a text or function that answers every call alike.
+    """
+
+    model: str = "scripted"
+    script: Script
+
+    @field_validator("script", mode="before")
+    @classmethod
+    def _script_of(cls, value: Any) -> Any:
+        if isinstance(value, str) or callable(value):
+            return Script(cast("Reply", value), when_exhausted="repeat_last")
+        if isinstance(value, Script):
+            return value
+        raise TypeError(
+            f"`script={value!r}` is no script: give `Script(...)` with one reply per call, or a text or function for "
+            "all calls. A list must be in a `Script`, which remembers how far it has been told."
+        )
+
+    async def stream_answer(self, prompt: Prompt, answer_fields: dict[str, Any]) -> AsyncIterator[str]:
+        """Yield the tokens of the next reply of the script."""
+        reply: Any = self.script.next_reply(prompt, self.agent_alias)
+        if callable(reply):
+            reply = reply(prompt)
+        if inspect.isawaitable(reply):
+            reply = await reply
+        answer_fields["usage"] = usage = {"input_tokens": _word_count(prompt), "output_tokens": 0}
+        if isinstance(reply, Message):
+            answer_fields.update(_fields_of(reply))
+        async with closed_at_the_end(_steps_of(reply)) as steps:
+            async for step in steps:
+                if isinstance(step, str):
+                    await self._pause(self.script.token_delay_s)
+                    usage["output_tokens"] += 1
+                    yield step
+                else:
+                    await self._do(step)
+        if answer_fields["usage"] is usage:
+            answer_fields["usage"] = TokenUsage.model_validate(usage)
+
+    async def _do(self, step: Any) -> None:
+        if isinstance(step, BaseException):
+            raise step
+        if isinstance(step, asyncio.Event):
+            await step.wait()
+        elif isinstance(step, int | float):
+            await self._pause(step)
+        else:
+            raise TypeError(
+                f"{step!r} cannot be a step of a scripted reply: give tokens (`str`), seconds (a number), exceptions "
+                "and `asyncio.Event`s."
+            )
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds:
+            await asyncio.sleep(seconds)
+
+
+async def _steps_of(reply: Any) -> AsyncIterator[Any]:
+    if isinstance(reply, str | Message):
+        for token in _TOKEN.findall(str(reply)):
+            yield token
+    elif hasattr(reply, "__aiter__"):
+        async with closed_at_the_end(reply):
+            async for token in reply:
+                yield token
+    elif isinstance(reply, Iterable):
+        for step in cast("Iterable[Any]", reply):
+            yield step
+    else:
+        yield reply
+
+
+def _fields_of(message: Message) -> dict[str, Any]:
+    kept = {"content", "content_template", "role", "model", "agent_alias"}
+    return {name: value for name, value in message.as_kwargs().items() if name not in kept and value is not None}
+
+
+def _word_count(prompt: Prompt) -> int:
+    return len(prompt.system.split()) + sum(len(turn.text.split()) for turn in prompt.turns)

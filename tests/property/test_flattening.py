@@ -1,0 +1,424 @@
+"""Whatever is nested in whatever: what readers get is what flattening by hand gives, and all of them get the same.
+
+A plan is plain data: it says what to build. `by_hand` flattens a plan; `build` makes the real objects of it.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from miniagents import InteractionContext, Message, MessagePromise, MessageSequence, MiniAgents, miniagent
+from miniagents.promising.errors import PromiseCancelledError
+
+Plan = tuple[str, Any]
+
+# Errors that nobody reads belong to some of these programs; what is logged of them is another test's matter.
+QUIET = logging.getLogger("tests.property.quiet")
+QUIET.addHandler(logging.NullHandler())
+QUIET.propagate = False
+
+turn_into_sequence = MessageSequence.turn_into_sequence_promise
+
+
+class PlannedError(Exception):
+    """An exception that stands among the messages."""
+
+
+# -- plans ---------------------------------------------------------------------------------------------------------------
+
+_texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=5)
+_leaves: st.SearchStrategy[Plan] = st.one_of(
+    st.tuples(st.just("text"), _texts),
+    st.tuples(st.just("message"), _texts),
+    st.tuples(st.just("tokens"), st.lists(_texts, max_size=4)),
+    st.tuples(st.just("slow tokens"), st.lists(_texts, max_size=4)),
+    st.tuples(st.just("dict"), _texts),
+    st.tuples(st.just("none"), st.none()),
+    st.tuples(st.just("error"), _texts),
+)
+_CONTAINERS = [
+    "list",
+    "tuple",
+    "generator",
+    "async generator",
+    "slow async generator",
+    "sequence",
+    "agent",
+    "lazy agent",
+]
+
+
+def _plans(children: st.SearchStrategy[Plan]) -> st.SearchStrategy[Plan]:
+    return st.tuples(st.sampled_from(_CONTAINERS), st.lists(children, max_size=4))
+
+
+plans: st.SearchStrategy[Plan] = st.recursive(_leaves, _plans, max_leaves=15)
+# How many times others may run before something happens.
+pauses = st.integers(min_value=0, max_value=12)
+
+
+def by_hand(plan: Plan) -> list[str]:
+    """The texts, and `error: ...` where an exception stands, in order."""
+    kind, content = plan
+    match kind:
+        case "text" | "message" | "dict":
+            return [f"text: {content}"]
+        case "tokens" | "slow tokens":
+            return [f"text: {''.join(content)}"]
+        case "none":
+            return []
+        case "error":
+            return [f"error: {content}"]
+        case _:
+            return [flat for child in content for flat in by_hand(child)]
+
+
+def parts(plan: Plan) -> list[Plan]:
+    """What is delivered out of order each for itself: ordinary iterables are opened at once, the rest keeps its order."""
+    kind, content = plan
+    return [part for child in content for part in parts(child)] if kind in ("list", "tuple", "generator") else [plan]
+
+
+# -- what they stand for ---------------------------------------------------------------------------------------------------
+
+
+async def pause(times: int) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+@miniagent
+async def reply_all(ctx: InteractionContext, plans: Any) -> None:
+    for plan in plans:
+        ctx.reply(build(plan))
+        await asyncio.sleep(0)
+
+
+def build(plan: Plan) -> Any:
+    """The real object that a plan stands for; needs an active context."""
+    kind, content = plan
+    match kind:
+        case "text":
+            return content
+        case "message":
+            return Message(content)
+        case "dict":
+            return {"content": content}
+        case "none":
+            return None
+        case "error":
+            return PlannedError(content)
+        case "tokens":
+            return Message.promise(message_token_streamer=_token_streamer(content, pause_times=0))
+        case "slow tokens":
+            return Message.promise(message_token_streamer=_token_streamer(content, pause_times=3), start_asap=False)
+        case "list":
+            return [build(child) for child in content]
+        case "tuple":
+            return tuple(build(child) for child in content)
+        case "generator":
+            return _generator(content)
+        case "async generator":
+            return _async_generator(content, pause_times=0)
+        case "slow async generator":
+            return _async_generator(content, pause_times=2)
+        case "sequence":
+            return turn_into_sequence([build(child) for child in content])
+        case "agent" | "lazy agent":
+            return reply_all.fork(mutable_state={"plans": content}).inquire(start_asap=kind == "agent")
+        case _:
+            raise AssertionError(kind)
+
+
+def _token_streamer(tokens: list[str], pause_times: int) -> Any:
+    async def stream(_: dict[str, Any]) -> AsyncIterator[str]:
+        for token in tokens:
+            await pause(pause_times)
+            yield token
+
+    return stream
+
+
+def _generator(children: list[Plan]) -> Iterator[Any]:
+    for child in children:
+        yield build(child)
+
+
+async def _async_generator(children: list[Plan], pause_times: int) -> AsyncIterator[Any]:
+    for child in children:
+        await pause(pause_times)
+        yield build(child)
+
+
+# -- readers -------------------------------------------------------------------------------------------------------------
+
+
+async def pieces_of(sequence: Any) -> list[str]:
+    """All that one iteration gives, in the words of `by_hand`; a cancellation of the sequence as `cancelled`."""
+    pieces: list[str] = []
+    reader = aiter(sequence)
+    while True:
+        try:
+            piece: MessagePromise = await anext(reader)
+            pieces.append(f"text: {await piece}")
+        except StopAsyncIteration:
+            return pieces
+        except PlannedError as error:
+            pieces.append(f"error: {error}")
+        except PromiseCancelledError:
+            pieces.append("cancelled")
+
+
+async def whole_of(sequence: Any) -> list[str]:
+    """What awaiting the whole gives, in the same words: all messages, or the first error alone."""
+    try:
+        return [f"text: {message}" for message in await sequence]
+    except PlannedError as error:
+        return [f"error: {error}"]
+
+
+def whole_by_hand(flat: list[str]) -> list[str]:
+    errors = [piece for piece in flat if piece.startswith("error: ")]
+    return errors[:1] or flat
+
+
+def run(main: Any) -> None:
+    """Run `main(context)` in a context, and see to it that no task is left behind."""
+
+    async def program() -> None:
+        async with MiniAgents(background_errors="log", logger=QUIET) as context:
+            await main(context)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, left
+
+    async def in_time() -> None:
+        async with asyncio.timeout(20):
+            await program()
+
+    asyncio.run(in_time())
+
+
+# -- properties ----------------------------------------------------------------------------------------------------------
+
+
+@given(plan=plans)
+@settings(max_examples=200, deadline=None)
+def test_readers_get_what_flattening_by_hand_gives(plan: Plan) -> None:
+    async def main(_: MiniAgents) -> None:
+        sequence = turn_into_sequence(build(plan))
+
+        assert await pieces_of(sequence) == by_hand(plan)
+        assert await pieces_of(sequence) == by_hand(plan)
+        assert await whole_of(sequence) == whole_by_hand(by_hand(plan))
+        assert sequence.done()
+
+    run(main)
+
+
+@given(plan=plans)
+@settings(max_examples=100, deadline=None)
+def test_awaiting_the_whole_first_gives_the_same(plan: Plan) -> None:
+    async def main(_: MiniAgents) -> None:
+        sequence = turn_into_sequence([build(plan)])
+
+        assert await whole_of(sequence) == whole_by_hand(by_hand(plan))
+        assert await pieces_of(sequence) == by_hand(plan)
+
+    run(main)
+
+
+@given(plan=plans, delimiter=_texts)
+@settings(max_examples=100, deadline=None)
+def test_the_single_message_is_the_join_of_all_texts(plan: Plan, delimiter: str) -> None:
+    flat = by_hand(plan)
+
+    async def main(_: MiniAgents) -> None:
+        promise = turn_into_sequence(build(plan)).as_single_promise(delimiter)
+        try:
+            message = await promise
+        except PlannedError as error:
+            assert [f"error: {error}"] == whole_by_hand(flat)
+        else:
+            texts = [piece.removeprefix("text: ") for piece in flat]
+            assert str(message) == delimiter.join(texts)
+            assert [str(original) for original in message["original_messages"]] == texts
+            assert "".join([token async for token in promise]) == str(message)
+
+    run(main)
+
+
+@given(
+    plan=plans,
+    begin=st.lists(pauses, max_size=6),
+    leave=st.lists(pauses, max_size=3),
+    cancel=st.lists(pauses, max_size=3),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_number_of_readers_at_any_time_see_the_same_whoever_else_leaves(
+    plan: Plan, begin: list[int], leave: list[int], cancel: list[int]
+) -> None:
+    async def main(context: MiniAgents) -> None:
+        sequence = turn_into_sequence(build(plan))
+
+        async def read_later(times: int) -> list[str]:
+            await pause(times)
+            return await pieces_of(sequence)
+
+        async def read_some(count: int) -> None:
+            reader = aiter(sequence)
+            for _ in range(count):
+                try:
+                    await anext(reader)
+                except (StopAsyncIteration, PlannedError):
+                    return
+
+        async def be_cancelled(times: int) -> None:
+            task = asyncio.ensure_future(pieces_of(sequence))
+            await pause(times)
+            task.cancel()
+            await asyncio.wait([task])
+
+        leaving = [
+            asyncio.ensure_future(coroutine) for coroutine in (*map(read_some, leave), *map(be_cancelled, cancel))
+        ]
+        seen = await asyncio.gather(*map(read_later, begin))
+        await asyncio.gather(*leaving)
+
+        assert all(pieces == by_hand(plan) for pieces in seen)
+        assert await pieces_of(sequence) == by_hand(plan)
+
+    run(main)
+
+
+@given(
+    sends=st.lists(st.tuples(st.booleans(), plans, pauses), max_size=6),
+    begin=st.lists(pauses, min_size=1, max_size=5),
+)
+@settings(max_examples=200, deadline=None)
+def test_sends_out_of_order_give_one_order_to_all_readers(
+    sends: list[tuple[bool, Plan, int]], begin: list[int]
+) -> None:
+    @miniagent
+    async def agent(ctx: InteractionContext) -> None:
+        for is_in_order, plan, times in sends:
+            (ctx.reply if is_in_order else ctx.reply_out_of_order)(build(plan))
+            await pause(times)
+
+    async def main(_: MiniAgents) -> None:
+        replies = agent.inquire()
+
+        async def read_later(times: int) -> list[str]:
+            await pause(times)
+            return await pieces_of(replies)
+
+        seen = [*await asyncio.gather(*map(read_later, begin)), await pieces_of(replies)]
+
+        assert all(pieces == seen[0] for pieces in seen)
+        assert Counter(seen[0]) == Counter(piece for _, plan, _ in sends for piece in by_hand(plan))
+        in_order = [piece for is_in_order, plan, _ in sends if is_in_order for piece in by_hand(plan)]
+        assert is_subsequence(in_order, seen[0])
+        for _, plan, _ in sends:
+            for part in parts(plan):
+                assert is_subsequence(by_hand(part), seen[0])
+
+    run(main)
+
+
+@given(sends=st.lists(st.tuples(st.booleans(), plans), max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_messages_sent_to_an_agent_out_of_order_all_arrive(sends: list[tuple[bool, Plan]]) -> None:
+    @miniagent
+    async def echo(ctx: InteractionContext) -> None:
+        ctx.reply(ctx.message_promises)
+
+    async def main(_: MiniAgents) -> None:
+        call = echo.initiate_inquiry()
+        for is_in_order, plan in sends:
+            (call.send_message if is_in_order else call.send_out_of_order)(build(plan))
+            await asyncio.sleep(0)
+
+        seen = await pieces_of(call.reply_sequence())
+
+        assert Counter(seen) == Counter(piece for _, plan in sends for piece in by_hand(plan))
+        in_order = [piece for is_in_order, plan in sends if is_in_order for piece in by_hand(plan)]
+        assert is_subsequence(in_order, seen)
+
+    run(main)
+
+
+@given(plan=plans, shared=plans, when=st.integers(min_value=0, max_value=40), begin=pauses)
+@settings(max_examples=200, deadline=None)
+def test_cancelling_at_any_point_leaves_no_task_and_harms_no_other_reader(
+    plan: Plan, shared: Plan, when: int, begin: int
+) -> None:
+    async def main(context: MiniAgents) -> None:
+        shared_sequence = turn_into_sequence(build(shared))
+
+        @miniagent
+        async def agent(ctx: InteractionContext) -> None:
+            ctx.reply(build(plan))
+            await asyncio.sleep(0)
+            ctx.reply(shared_sequence)
+            await asyncio.sleep(0)
+
+        async def read_later() -> list[str]:
+            await pause(begin)
+            return await pieces_of(replies)
+
+        replies = agent.inquire()
+        reading = [asyncio.ensure_future(read_later()) for _ in range(2)]
+        other = asyncio.ensure_future(pieces_of(shared_sequence))
+        await pause(when)
+        was_cancelled = replies.cancel()
+        seen = await asyncio.gather(*reading)
+
+        assert await other == by_hand(shared)
+        whole = [*by_hand(plan), *by_hand(shared)]
+        if not was_cancelled:
+            assert seen == [whole, whole]
+            return
+        for pieces in seen:
+            *so_far, end = pieces
+            assert end == "cancelled"
+            # A message that is there may itself have been cancelled before its last token.
+            assert all(piece in (planned, "cancelled") for piece, planned in zip(so_far, whole, strict=False))
+            assert len(so_far) <= len(whole)
+        assert await pieces_of(replies) == seen[0] == seen[1]
+        assert replies.done()
+        assert not replies.cancel()
+        await context.aflush_tasks()
+
+    run(main)
+
+
+@given(plan=plans, when=st.integers(min_value=0, max_value=40))
+@settings(max_examples=150, deadline=None)
+def test_an_error_of_the_main_function_at_any_point_leaves_no_task(plan: Plan, when: int) -> None:
+    class StopError(Exception):
+        pass
+
+    async def main(_: MiniAgents) -> None:
+        sequence = turn_into_sequence([build(plan)])
+        reading = asyncio.ensure_future(pieces_of(sequence))
+        try:
+            await pause(when)
+            raise StopError
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+
+    try:
+        run(main)
+    except StopError:
+        return
+    raise AssertionError("the error of the main function was lost")
+
+
+def is_subsequence(part: list[str], whole: list[str]) -> bool:
+    rest = iter(whole)
+    return all(piece in rest for piece in part)

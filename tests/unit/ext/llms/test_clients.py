@@ -1,0 +1,131 @@
+import asyncio
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from miniagents import MiniAgents
+from miniagents.errors import MissingExtraError
+from miniagents.ext.llms import AnthropicAgent, OpenAIAgent
+from miniagents.ext.llms._clients import ClientPool
+from miniagents.ext.llms.errors import MissingSDKError
+from tests.support.protocol_server import ProtocolServer
+
+ROOT = Path(__file__).parents[4]
+
+
+class FakeClient:
+    def __init__(self) -> None:
+        self.thread = threading.current_thread()
+        self.closed_on: asyncio.AbstractEventLoop | None = None
+
+    async def close(self) -> None:
+        self.closed_on = asyncio.get_running_loop()
+
+
+def test_each_event_loop_has_its_own_client_which_is_closed_with_it():
+    pool = ClientPool(FakeClient, ())
+
+    async def two_clients() -> tuple[FakeClient, FakeClient, asyncio.AbstractEventLoop]:
+        first, second = await asyncio.gather(pool.client(), pool.client())
+        assert first.closed_on is None
+        return first, second, asyncio.get_running_loop()
+
+    first, also_first, loop = asyncio.run(two_clients())
+    second, _, _ = asyncio.run(two_clients())
+
+    assert first is also_first
+    assert first is not second
+    assert first.closed_on is loop
+    assert first.thread is not threading.current_thread()
+
+
+def test_a_client_is_built_anew_when_the_environment_has_changed(monkeypatch: pytest.MonkeyPatch):
+    pool = ClientPool(FakeClient, ("SOME_KEY",))
+
+    async def main() -> None:
+        monkeypatch.setenv("SOME_KEY", "one")
+        first = await pool.client()
+        monkeypatch.setenv("SOME_KEY", "two")
+        assert await pool.client() is not first
+        monkeypatch.setenv("SOME_KEY", "one")
+        assert await pool.client() is first
+
+    asyncio.run(main())
+
+
+def test_a_client_that_could_not_be_built_is_tried_again():
+    failures = [ZeroDivisionError("no luck")]
+
+    def build() -> FakeClient:
+        if failures:
+            raise failures.pop()
+        return FakeClient()
+
+    pool = ClientPool(build, ())
+
+    async def main() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await pool.client()
+        assert isinstance(await pool.client(), FakeClient)
+
+    asyncio.run(main())
+
+
+def test_one_program_may_run_several_times_on_several_loops(server: ProtocolServer):
+    async def main() -> str:
+        agents = [OpenAIAgent.fork(model="gpt-4o"), AnthropicAgent.fork(model="claude-sonnet-5-5")]
+        return " ".join([str(await agent.inquire("Hi").as_single_promise()) for agent in agents])
+
+    texts = {MiniAgents().run(main()) for _ in range(2)}
+
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("agent", "package"),
+    [(OpenAIAgent.fork(model="gpt-4o"), "openai"), (AnthropicAgent.fork(model="claude-sonnet-5-5"), "anthropic")],
+    ids=["openai", "anthropic"],
+)
+async def test_a_missing_sdk_names_both_commands_that_install_it(
+    agent, package: str, server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
+):
+    # What the import system itself notes of a package that cannot be imported.
+    monkeypatch.setitem(sys.modules, package, None)
+    async with MiniAgents():
+        with pytest.raises(
+            MissingSDKError, match=rf'pip install {package}` or `pip install "miniagents\[{package}\]"'
+        ) as raised:
+            await agent.inquire("Hi")
+
+    assert isinstance(raised.value, MissingExtraError)
+    assert isinstance(raised.value, ImportError)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from miniagents.ext.llms import OpenAIAgent, AnthropicAgent, openai_embedding_agent, ScriptedAgent",
+        "from miniagents.ext.llms import OpenAIAgent; OpenAIAgent.fork(model='gpt-4o', temperature=1)",
+    ],
+)
+def test_the_agents_can_be_imported_and_configured_without_the_sdks(statement: str):
+    program = f"""
+import sys
+{statement}
+heavy = {{"openai", "anthropic", "httpx2", "jiter"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, cwd=ROOT)
+
+
+def test_every_exported_name_is_there():
+    import miniagents.ext.llms as llms
+
+    assert [name for name in llms.__all__ if getattr(llms, name, None) is None] == []
+    assert set(llms.__all__) <= set(dir(llms))
+    with pytest.raises(AttributeError, match="has no attribute 'GeminiAgent'; it has: AnthropicAgent, "):
+        llms.GeminiAgent  # noqa: B018

@@ -1,0 +1,615 @@
+"""What can become messages, in which order they come, and how errors stand among them."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from miniagents import Message, MessagePromise, MessageSequence, MessageSequencePromise, MiniAgents
+from miniagents.errors import AppenderClosedError, AppenderNotOpenError, NotAMessageError
+
+turn_into_sequence = MessageSequence.turn_into_sequence_promise
+
+
+async def texts(messages: Any) -> list[str]:
+    return [str(message) for message in await turn_into_sequence(messages)]
+
+
+async def pieces_of(sequence: Any) -> list[Any]:
+    """All that a reader gets, errors included, until the end."""
+    pieces: list[Any] = []
+    reader = aiter(sequence)
+    while True:
+        try:
+            piece = await anext(reader)
+        except StopAsyncIteration:
+            return pieces
+        except Exception as error:
+            pieces.append(error)
+        else:
+            pieces.append(str(await piece) if isinstance(piece, MessagePromise) else piece)
+
+
+async def async_iterable(*items: Any) -> AsyncIterator[Any]:
+    for item in items:
+        await asyncio.sleep(0)
+        yield item
+
+
+class Point(BaseModel):
+    x: int
+
+
+class Text(str):
+    __slots__ = ()
+
+
+# -- what can become a message -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ("text", [Message("text")]),
+        ("", [Message("")]),
+        (Text("subclass"), [Message("subclass")]),
+        (Message("message", x=1), [Message("message", x=1)]),
+        ({"content": "dict", "x": 1}, [Message("dict", x=1)]),
+        (OrderedDict(x=1), [Message(x=1)]),
+        (Point(x=1), [Message(x=1)]),
+        (None, []),
+        ([], []),
+        ([None, [None, ()]], []),
+        (["a", ["b", ("c", [])], None, "d"], [Message("a"), Message("b"), Message("c"), Message("d")]),
+        ((text for text in "ab"), [Message("a"), Message("b")]),
+        (deque(["a", "b"]), [Message("a"), Message("b")]),
+        (dict.fromkeys(["a", "b"]).keys(), [Message("a"), Message("b")]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_it_becomes_messages(messages: Any, expected: list[Message], mini_agents: MiniAgents) -> None:
+    assert await turn_into_sequence(messages) == tuple(expected)
+
+
+async def test_a_message_object_stays_the_same_object(mini_agents: MiniAgents) -> None:
+    message = Message("text")
+
+    assert (await turn_into_sequence([message]))[0] is message
+
+
+async def test_a_message_promise_stays_the_same_object(mini_agents: MiniAgents) -> None:
+    promise = Message.promise("text")
+
+    assert [piece async for piece in turn_into_sequence(promise)] == [promise]
+
+
+async def test_a_sequence_promise_is_one_already(mini_agents: MiniAgents) -> None:
+    sequence = turn_into_sequence(["a"])
+
+    assert turn_into_sequence(sequence) is sequence
+
+
+async def test_sequences_and_async_iterables_nest_like_lists(mini_agents: MiniAgents) -> None:
+    inner = turn_into_sequence(["b", async_iterable("c", ["d", async_iterable("e")])])
+
+    assert await texts(["a", inner, async_iterable(), turn_into_sequence(None), ("f", inner)]) == list("abcdefbcde")
+
+
+async def test_an_object_with_only_aiter_is_an_async_iterable(mini_agents: MiniAgents) -> None:
+    class Replies:
+        def __aiter__(self) -> AsyncIterator[Any]:
+            return async_iterable("a", "b")
+
+    assert await texts(Replies()) == ["a", "b"]
+
+
+async def test_lists_may_be_nested_as_deep_as_one_likes(mini_agents: MiniAgents) -> None:
+    nested: Any = "deep"
+    for _ in range(20_000):
+        nested = [nested]
+
+    assert await texts(nested) == ["deep"]
+
+
+async def test_sequences_may_be_nested_as_deep_as_one_likes(mini_agents: MiniAgents) -> None:
+    nested: Any = "deep"
+    for _ in range(5_000):
+        nested = turn_into_sequence([nested])
+
+    assert await texts(nested) == ["deep"]
+    assert str(await nested.as_single_promise()) == "deep"
+
+
+async def test_async_iterables_may_be_nested_as_deep_as_one_likes(mini_agents: MiniAgents) -> None:
+    nested: Any = "deep"
+    for _ in range(2_000):
+        nested = async_iterable(nested)
+
+    assert await texts(nested) == ["deep"]
+
+
+# -- what cannot ---------------------------------------------------------------------------------------------------------
+
+
+async def coroutine() -> str:
+    return "text"
+
+
+UNSUPPORTED = {
+    "bytes": b"bytes",
+    "bytearray": bytearray(b"bytes"),
+    "int": 42,
+    "float": 1.5,
+    "bool": True,
+    "object": object(),
+    "class": Message,
+    "exception class": ValueError,
+    "function": coroutine,
+    "ellipsis": ...,
+}
+
+
+@pytest.mark.parametrize("value", UNSUPPORTED.values(), ids=UNSUPPORTED)
+@pytest.mark.parametrize("is_nested", [False, True], ids=["alone", "nested"])
+async def test_an_unsupported_type_is_refused_at_the_call(value: Any, is_nested: bool, mini_agents: MiniAgents) -> None:
+    with pytest.raises(TypeError) as caught:
+        turn_into_sequence(["a", [value]] if is_nested else value)
+
+    text = str(caught.value)
+    assert isinstance(caught.value, NotAMessageError)
+    assert f"`{type(value).__name__}`" in text
+    assert repr(value) in text
+    assert "Allowed are `str`, `dict`" in text
+
+
+async def test_a_coroutine_is_refused_without_a_warning_that_it_was_never_awaited(mini_agents: MiniAgents) -> None:
+    with pytest.raises(NotAMessageError, match="forget to `await`"):
+        turn_into_sequence(coroutine())
+
+
+async def test_a_task_is_refused(mini_agents: MiniAgents) -> None:
+    task = asyncio.create_task(coroutine())
+
+    with pytest.raises(NotAMessageError, match="Await it"):
+        turn_into_sequence(["a", task])
+
+    assert await task == "text"
+
+
+async def test_an_agent_is_no_message(mini_agents: MiniAgents) -> None:
+    from miniagents import miniagent
+
+    @miniagent
+    async def my_agent(ctx: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="MiniAgent"):
+        turn_into_sequence(my_agent)
+
+
+async def test_nothing_is_sent_of_what_contains_something_unsupported(mini_agents: MiniAgents) -> None:
+    sequence = MessageSequence()
+    assert sequence.message_appender is not None
+    with sequence.message_appender as appender:
+        appender.append("before")
+        with pytest.raises(NotAMessageError):
+            appender.append(["a", 42])
+        appender.append("after")
+
+    assert await texts(sequence.sequence_promise) == ["before", "after"]
+
+
+async def test_a_list_that_contains_itself_is_refused(mini_agents: MiniAgents) -> None:
+    endless: list[Any] = ["a"]
+    endless.append(endless)
+
+    with pytest.raises(NotAMessageError):
+        turn_into_sequence(endless)
+
+
+async def test_an_unsupported_type_inside_an_async_iterable_is_an_error_at_its_place(mini_agents: MiniAgents) -> None:
+    first, error, last = await pieces_of(turn_into_sequence(async_iterable("a", 42, "b")))
+
+    assert (first, last) == ("a", "b")
+    assert isinstance(error, TypeError)
+    assert "42" in str(error)
+
+
+async def test_a_dict_that_is_no_message_is_refused_at_the_call(mini_agents: MiniAgents) -> None:
+    with pytest.raises(ValueError, match="attachment"):
+        turn_into_sequence([{"content": "a", "attachment": object()}])
+
+
+async def test_a_dict_inside_an_async_iterable_that_is_no_message_is_an_error_and_the_end_comes(
+    mini_agents: MiniAgents,
+) -> None:
+    pieces = await pieces_of(turn_into_sequence(async_iterable("a", {"attachment": object()})))
+
+    assert pieces[0] == "a"
+    assert isinstance(pieces[1], ValueError)
+
+
+# -- when it is read -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_ordinary_iterable_is_read_at_the_moment_it_is_handed_over(mini_agents: MiniAgents) -> None:
+    inner = ["b"]
+    messages = ["a", inner]
+    sequence = turn_into_sequence(messages)
+
+    inner.append("changed")
+    messages.append("changed")
+
+    assert await texts(sequence) == ["a", "b"]
+
+
+async def test_a_generator_is_exhausted_when_it_is_handed_over(mini_agents: MiniAgents) -> None:
+    read: list[int] = []
+
+    def generate() -> Iterator[str]:
+        for number in range(3):
+            read.append(number)
+            yield str(number)
+
+    turn_into_sequence(generate())
+
+    assert read == [0, 1, 2]
+
+
+async def test_an_async_iterable_is_read_when_its_turn_comes(mini_agents: MiniAgents) -> None:
+    release, begun = asyncio.Event(), asyncio.Event()
+
+    async def first() -> AsyncIterator[str]:
+        yield "a"
+        await release.wait()
+        yield "b"
+
+    async def second() -> AsyncIterator[str]:
+        begun.set()
+        yield "c"
+
+    sequence = turn_into_sequence([first(), second()])
+    reader = aiter(sequence)
+    assert str(await (await anext(reader))) == "a"
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not begun.is_set()
+
+    release.set()
+
+    assert await texts(sequence) == ["a", "b", "c"]
+
+
+async def test_flattening_goes_on_in_the_background_without_a_reader(mini_agents: MiniAgents) -> None:
+    begun = asyncio.Event()
+
+    async def messages() -> AsyncIterator[str]:
+        begun.set()
+        yield "a"
+
+    sequence = turn_into_sequence(messages())
+    await begun.wait()
+
+    assert await texts(sequence) == ["a"]
+
+
+async def test_messages_are_there_as_soon_as_they_are_made(mini_agents: MiniAgents) -> None:
+    release = asyncio.Event()
+
+    async def messages() -> AsyncIterator[str]:
+        yield "a"
+        await release.wait()
+        yield "b"
+
+    reader = aiter(turn_into_sequence([messages()]))
+
+    assert str(await (await anext(reader))) == "a"
+    assert not release.is_set()
+    release.set()
+    assert str(await (await anext(reader))) == "b"
+
+
+async def test_every_reader_at_any_time_gets_all(mini_agents: MiniAgents) -> None:
+    sequence = turn_into_sequence([async_iterable(*"abc"), "d"])
+
+    assert await asyncio.gather(*(pieces_of(sequence) for _ in range(3))) == [list("abcd")] * 3
+    assert await pieces_of(sequence) == list("abcd")
+    assert await texts(sequence) == list("abcd")
+
+
+async def test_calling_a_sequence_gives_a_fresh_iterator(mini_agents: MiniAgents) -> None:
+    sequence = turn_into_sequence(["a", "b"])
+
+    copy = MessageSequence(incoming_streamer=sequence)
+
+    assert await texts(copy.sequence_promise) == ["a", "b"]
+    assert await pieces_of(sequence()) == ["a", "b"]
+
+
+async def test_a_message_is_the_same_promise_to_every_reader(mini_agents: MiniAgents) -> None:
+    sequence = turn_into_sequence(["a", Message("b"), async_iterable("c")])
+    await sequence
+
+    first, second = [[promise async for promise in sequence] for _ in range(2)]
+
+    assert all(one is other for one, other in zip(first, second, strict=True))
+    assert tuple([await promise for promise in first]) == await sequence
+
+
+# -- errors at their place -----------------------------------------------------------------------------------------------
+
+
+async def test_an_exception_among_the_messages_is_raised_at_its_place_and_the_rest_follows(
+    mini_agents: MiniAgents,
+) -> None:
+    error = ValueError("broken")
+    sequence = turn_into_sequence(["a", [error], "b"])
+
+    assert await pieces_of(sequence) == ["a", error, "b"]
+    assert await pieces_of(sequence) == ["a", error, "b"]
+    with pytest.raises(ValueError, match="broken") as caught:
+        await sequence
+    assert caught.value is error
+
+
+async def test_the_whole_raises_the_first_of_several_errors(mini_agents: MiniAgents) -> None:
+    first, second = ValueError("first"), KeyError("second")
+    sequence = turn_into_sequence(["a", first, second, "b"])
+
+    with pytest.raises(ValueError, match="first"):
+        await sequence
+    assert await pieces_of(sequence) == ["a", first, second, "b"]
+
+
+async def test_an_async_iterable_that_fails_raises_at_its_place_and_what_comes_after_it_follows(
+    mini_agents: MiniAgents,
+) -> None:
+    error = ValueError("broken")
+
+    async def messages() -> AsyncIterator[str]:
+        yield "a"
+        raise error
+
+    assert await pieces_of(turn_into_sequence([messages(), "b"])) == ["a", error, "b"]
+
+
+async def test_an_iterable_that_fails_raises_at_its_place_and_what_comes_after_it_follows(
+    mini_agents: MiniAgents,
+) -> None:
+    error = ValueError("broken")
+
+    def messages() -> Iterator[str]:
+        yield "a"
+        raise error
+
+    assert await pieces_of(turn_into_sequence([messages(), "b"])) == ["a", error, "b"]
+
+
+async def test_stop_iteration_as_a_piece_ends_nothing(mini_agents: MiniAgents) -> None:
+    pieces = await pieces_of(turn_into_sequence(["a", StopAsyncIteration("x"), StopIteration("y"), "b"]))
+
+    assert (pieces[0], pieces[-1]) == ("a", "b")
+    assert [type(piece) for piece in pieces[1:3]] == [RuntimeError, RuntimeError]
+
+
+async def test_a_message_that_fails_among_others_fails_the_whole_and_not_the_others(mini_agents: MiniAgents) -> None:
+    async def broken(_: dict[str, Any]) -> AsyncIterator[str]:
+        yield "Hel"
+        raise ValueError("broken")
+
+    sequence = turn_into_sequence(["a", Message.promise(message_token_streamer=broken), "b"])
+
+    first, second, third = [promise async for promise in sequence]
+    assert (str(await first), str(await third)) == ("a", "b")
+    with pytest.raises(ValueError, match="broken"):
+        await second
+    with pytest.raises(ValueError, match="broken"):
+        await sequence
+
+
+# -- nothing at all ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nothing", [None, (), [], [[], None]], ids=repr)
+async def test_zero_messages_are_a_sequence_too(nothing: Any, mini_agents: MiniAgents) -> None:
+    sequence = turn_into_sequence(nothing)
+
+    assert await sequence == ()
+    assert await pieces_of(sequence) == []
+    joined = await sequence.as_single_promise()
+    assert joined.content == ""
+    assert joined["original_messages"] == ()
+
+
+# -- one message of all --------------------------------------------------------------------------------------------------
+
+
+async def test_a_sequence_as_a_single_promise_joins_the_texts_and_keeps_the_originals(mini_agents: MiniAgents) -> None:
+    sequence = turn_into_sequence(["a", async_iterable("b"), Message("c", x=1)])
+
+    message = await sequence.as_single_promise()
+
+    assert message.content == "a\n\nb\n\nc"
+    assert message["original_messages"] == (Message("a"), Message("b"), Message("c", x=1))
+
+
+async def test_a_single_promise_streams_the_tokens_of_all(mini_agents: MiniAgents) -> None:
+    async def tokens(_: dict[str, Any]) -> AsyncIterator[str]:
+        yield "Hel"
+        yield "lo"
+
+    sequence = turn_into_sequence([Message.promise(message_token_streamer=tokens), "World"])
+
+    assert [token async for token in sequence.as_single_promise(" ")] == ["Hel", "lo", " ", "World"]
+
+
+async def test_the_first_tokens_are_there_while_later_messages_are_not(mini_agents: MiniAgents) -> None:
+    release = asyncio.Event()
+
+    async def messages() -> AsyncIterator[str]:
+        yield "a"
+        await release.wait()
+        yield "b"
+
+    reader = aiter(turn_into_sequence(messages()).as_single_promise())
+
+    assert await anext(reader) == "a"
+    release.set()
+    assert [token async for token in reader] == ["\n\n", "b"]
+
+
+async def test_the_delimiter_may_be_anything(mini_agents: MiniAgents) -> None:
+    sequence = turn_into_sequence(["a", "b"])
+
+    assert str(await sequence.as_single_promise(delimiter="; ")) == "a; b"
+    assert str(await sequence.as_single_promise(delimiter="")) == "ab"
+
+
+async def test_leading_newlines_of_each_message_may_be_stripped(mini_agents: MiniAgents) -> None:
+    async def tokens(_: dict[str, Any]) -> AsyncIterator[str]:
+        yield "\n"
+        yield "\n b"
+        yield "\nc"
+
+    sequence = turn_into_sequence(["\n\na\n", Message.promise(message_token_streamer=tokens)])
+
+    assert str(await sequence.as_single_promise("|", strip_leading_newlines=True)) == "a\n| b\nc"
+    assert str(await sequence.as_single_promise("|")) == "\n\na\n|\n\n b\nc"
+
+
+async def test_the_originals_may_be_left_out(mini_agents: MiniAgents) -> None:
+    message = await turn_into_sequence(["a", "b"]).as_single_promise(reference_original_messages=False)
+
+    assert message == Message("a\n\nb")
+
+
+async def test_a_single_promise_has_fields_and_a_class_of_its_own(mini_agents: MiniAgents) -> None:
+    class Summary(Message):
+        length: int
+
+    promise = turn_into_sequence(["a", "b"]).as_single_promise(message_class=Summary, length=2, role="user")
+
+    assert promise.preliminary_metadata.as_kwargs() == {"length": 2, "role": "user"}
+    message = await promise
+    assert isinstance(message, Summary)
+    assert (message.content, message.length, message["role"]) == ("a\n\nb", 2, "user")
+
+
+async def test_an_error_in_the_sequence_is_an_error_of_the_single_promise(mini_agents: MiniAgents) -> None:
+    promise = turn_into_sequence(["a", ValueError("broken"), "b"]).as_single_promise()
+    tokens: list[str] = []
+
+    with pytest.raises(ValueError, match="broken"):
+        async for token in promise:
+            tokens.append(token)
+    with pytest.raises(ValueError, match="broken"):
+        await promise
+
+    assert tokens[0] == "a"
+
+
+async def test_a_single_promise_is_lazy_unless_told_otherwise(mini_agents: MiniAgents) -> None:
+    made: list[str] = []
+
+    async def tokens(_: dict[str, Any]) -> AsyncIterator[str]:
+        made.append("begun")
+        yield "a"
+
+    sequence = turn_into_sequence(Message.promise(message_token_streamer=tokens, start_asap=False))
+    lazy = sequence.as_single_promise()
+    await mini_agents.aflush_tasks()
+    assert made == []
+
+    sequence.as_single_promise(start_asap=True)
+    await mini_agents.aflush_tasks()
+    assert made == ["begun"]
+    assert str(await lazy) == "a"
+
+
+# -- sequences that are written to ---------------------------------------------------------------------------------------
+
+
+async def test_a_message_sequence_is_filled_through_its_appender(mini_agents: MiniAgents) -> None:
+    sequence = MessageSequence()
+    assert sequence.message_appender is not None
+    with sequence.message_appender as appender:
+        reader = aiter(sequence.sequence_promise)
+        assert appender.append(["a", async_iterable("b")]) is appender
+        assert str(await (await anext(reader))) == "a"
+        appender.append(None).append({"content": "c"})
+
+    assert await texts(sequence.sequence_promise) == ["a", "b", "c"]
+
+
+async def test_an_unopened_appender_of_a_sequence_says_so(mini_agents: MiniAgents) -> None:
+    sequence = MessageSequence()
+    assert sequence.message_appender is not None
+
+    with pytest.raises(AppenderNotOpenError):
+        sequence.message_appender.append("a")
+
+
+async def test_a_closed_appender_of_a_sequence_says_so(mini_agents: MiniAgents) -> None:
+    sequence = MessageSequence()
+    assert sequence.message_appender is not None
+    with sequence.message_appender as appender:
+        appender.append("a")
+
+    with pytest.raises(AppenderClosedError):
+        appender.append("b")
+    with pytest.raises(AppenderClosedError):
+        appender.open()
+
+
+async def test_an_error_in_the_block_of_a_capturing_appender_is_the_last_piece(mini_agents: MiniAgents) -> None:
+    sequence = MessageSequence(appender_capture_errors=True)
+    assert sequence.message_appender is not None
+    with sequence.message_appender as appender:
+        appender.append("a")
+        raise ValueError("broken")
+
+    first, error = await pieces_of(sequence.sequence_promise)
+    assert (first, repr(error)) == ("a", "ValueError('broken')")
+
+
+async def test_a_message_sequence_may_be_filled_by_a_streamer(mini_agents: MiniAgents) -> None:
+    async def streamer(_: Any) -> AsyncIterator[Any]:
+        yield "a"
+        yield ["b", None, async_iterable("c")]
+
+    sequence = MessageSequence(incoming_streamer=streamer)
+
+    assert isinstance(sequence.sequence_promise, MessageSequencePromise)
+    assert await texts(sequence.sequence_promise) == ["a", "b", "c"]
+
+
+async def test_a_lazy_message_sequence_asks_its_streamer_for_one_item_after_another(mini_agents: MiniAgents) -> None:
+    made: list[str] = []
+
+    async def streamer(_: Any) -> AsyncIterator[Any]:
+        for text in "abc":
+            made.append(text)
+            yield text
+
+    sequence = MessageSequence(incoming_streamer=streamer, start_asap=False).sequence_promise
+    await mini_agents.aflush_tasks()
+    assert made == []
+
+    reader = aiter(sequence)
+    await anext(reader)
+    await mini_agents.aflush_tasks()
+    assert made == ["a"]
+    assert await texts(sequence) == ["a", "b", "c"]
+
+
+async def test_a_dict_whose_keys_are_no_strings_is_refused_by_name(mini_agents: MiniAgents) -> None:
+    with pytest.raises((TypeError, ValueError), match="42"):
+        turn_into_sequence([{42: "answer"}])
+
+
+async def test_a_dict_may_have_any_strings_as_keys(mini_agents: MiniAgents) -> None:
+    message = (await turn_into_sequence({"self": 1, "": 2, "with space": 3}))[0]
+
+    assert (message["self"], message[""], message["with space"]) == (1, 2, 3)
