@@ -221,6 +221,9 @@ class MessagePromise(StreamedPromise[str, Message]):
             )
         self.message_class = message_class
         is_appender = isinstance(message_token_streamer, StreamAppender)
+        if is_appender:
+            # The stream must notice when nobody holds its writing end any more; a promise does not count.
+            self._token_streamer = None
         if isinstance(message_token_streamer, MessageTokenAppender):
             self._metadata_so_far = message_token_streamer.metadata_so_far
         # Only an appender is told apart by the base class; a function comes in by way of `_streamer`.

@@ -110,8 +110,8 @@ class LoopWatch:
             )
         elif len(group) == 1:
             text = (
-                f"{describe_task(told)} waits, for ever, for {source.describe()}, which only it itself could bring to its "
-                f"end. {source.advice()}"
+                f"{describe_task(told)} waits, for ever, for {source.describe()}, which only it itself could bring to "
+                f"its end. {source.advice()}"
             )
         else:
             at = group.index(told)

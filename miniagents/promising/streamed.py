@@ -266,17 +266,18 @@ class StreamReader(AsyncIterator[PIECE_co]):
         return self
 
     async def __anext__(self) -> PIECE_co:
-        buffer = self._buffer
-        index = self._index
         while True:
+            # Read anew each time: several tasks may share one iterator.
+            buffer = self._buffer
+            index = self._index
             if index < len(buffer.pieces):
                 if not index & 15 and self._has_read_enough(index):
                     await give_way()
                     continue
                 piece = buffer.pieces[index]
-                self._index = index = index + 1
+                self._index = index + 1
                 if buffer.bound is not None:
-                    buffer.demand(index)
+                    buffer.demand(index + 1)
                 if piece.__class__ is Failure:
                     raise piece.receive()
                 return piece

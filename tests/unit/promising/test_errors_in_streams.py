@@ -87,6 +87,22 @@ async def test_the_traceback_does_not_grow_over_200_replays(context: PromisingCo
     assert len(set(lengths)) == 1
 
 
+async def test_the_traceback_does_not_grow_either_when_the_error_is_passed_on_and_read_at_every_level(
+    context: PromisingContext,
+) -> None:
+    levels = [stream_of("a", SomeError("broken"))]
+    for _ in range(5):
+        levels.append(StreamedPromise(streamer=levels[-1]))
+    errors: list[BaseException] = []
+    lengths: list[tuple[int, ...]] = []
+    for _ in range(50):
+        errors += [(await everything_in(level))[-1] for level in levels]
+        lengths.append(tuple([len(traceback.extract_tb((await error_of(level)).__traceback__)) for level in levels]))
+
+    assert len({id(error) for error in errors}) == 1
+    assert len(set(lengths)) == 1
+
+
 async def test_an_exception_object_that_was_appended_is_a_piece_and_what_follows_it_is_read_on(
     context: PromisingContext,
 ) -> None:
