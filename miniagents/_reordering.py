@@ -12,7 +12,16 @@ from collections.abc import AsyncIterator, Awaitable
 from time import monotonic
 from typing import Any, cast
 
-from miniagents._segments import Link, SequenceBuffer, flat_parts, is_nested, materialize, offset_of
+from miniagents._segments import (
+    Link,
+    SequenceBuffer,
+    circle_failure,
+    flat_parts,
+    is_circular,
+    is_nested,
+    materialize,
+    offset_of,
+)
 from miniagents.messages import MessagePromise
 from miniagents.promising._buffer import ENDED, Buffer
 from miniagents.promising._failure import Failure
@@ -91,8 +100,10 @@ class SequenceReader(AsyncIterator[MessagePromise]):
                 if buffer.bound is not None:
                     buffer.demand(index + 1)
                 if piece.__class__ is not MessagePromise and piece.__class__ is not Failure and is_nested(piece):
-                    self._enter(piece)
-                    continue
+                    if self._enter(piece):
+                        continue
+                    self._count += 1
+                    return self._failure(circle_failure())
                 self._count += 1
                 if self._skip:
                     self._skip -= 1
@@ -131,7 +142,8 @@ class SequenceReader(AsyncIterator[MessagePromise]):
             raise failure.receive()
         return failure
 
-    def _enter(self, nested: Any) -> None:
+    def _enter(self, nested: Any) -> bool:
+        """Walk into a nested sequence; `False` if it contains itself."""
         self._parents.append((self._buffer, self._index, self._entered_at, self._version))
         if isinstance(nested, Link):
             # What is passed over in there counts there, and not further out.
@@ -145,6 +157,11 @@ class SequenceReader(AsyncIterator[MessagePromise]):
         self._index = 0
         self._entered_at = self._count
         self._version = self._buffer.version
+        if not is_circular(buffer for buffer, *_ in self._parents):
+            return True
+        self._buffer, self._index, self._entered_at, self._version = self._parents[0]
+        self._parents.clear()
+        return False
 
     def _has_read_enough(self) -> bool:
         """Whether it is time to let other tasks run: so many messages, or so long, without a wait in between."""

@@ -3,7 +3,7 @@
 A segment is a text, a message, a message promise, a failure, or another sequence (or the rest of one).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from miniagents.messages import Message, MessagePromise, promise_of_text, text_message
@@ -11,7 +11,10 @@ from miniagents.promising._buffer import ENDED, Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer
 from miniagents.promising.context import PromisingContext
+from miniagents.promising.errors import DeadlockError
 from miniagents.promising.sentinels import Sentinel
+
+LEAST_SUSPICIOUS_DEPTH = 64
 
 
 class SequenceBuffer(Buffer[Any]):
@@ -108,6 +111,24 @@ class Link:
         return self._buffer
 
 
+def is_circular(path: Iterable[object]) -> bool:
+    """Whether a walk has come to a sequence that it is in the middle of: one that contains itself has no end."""
+    visited = [id(buffer) for buffer in path]
+    # Looked at ever more seldom, as a walk may well be thousands of sequences deep.
+    depth = len(visited)
+    return depth >= LEAST_SUSPICIOUS_DEPTH and not depth & (depth - 1) and len(set(visited)) < depth
+
+
+def circle_failure() -> Failure:
+    """Give the error that stands for the rest of a sequence that contains itself."""
+    return Failure(
+        DeadlockError(
+            "A message sequence contains itself, directly or by way of others, so it has no end. Do not reply (or "
+            "send) a sequence into itself; reply its messages: `ctx.reply([await promise async for promise in sequence])`."
+        )
+    )
+
+
 def is_nested(piece: object) -> bool:
     """Whether a segment is a nested sequence."""
     return not isinstance(piece, str | Message | MessagePromise | Failure)
@@ -157,6 +178,9 @@ def flat_parts(buffer: Buffer[Any]) -> Iterator[Any]:
             index += 1
             if is_nested(piece):
                 stack.append((current, index))
+                if is_circular(buffer for buffer, _ in stack):
+                    yield circle_failure()
+                    return
                 skip += offset_of(piece)
                 current, index = piece.buffer(), 0
             elif skip:
@@ -191,6 +215,8 @@ def pending_parts(buffer: Buffer[Any], *, with_messages: bool = True) -> Iterato
                     yield piece
             elif is_nested(piece) and not piece.buffer().is_complete:
                 stack.append((current, index, current.version))
+                if is_circular(outer for outer, _, _ in stack):
+                    return
                 nested = piece.buffer()
                 stack.append((nested, 0, nested.version))
                 break

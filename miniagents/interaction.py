@@ -8,15 +8,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from miniagents._agent_call import Agent, AgentCall, GiveWay
 from miniagents._segments import SequenceBuffer
 from miniagents.errors import NotInAgentError
 from miniagents.message_sequence import MessageSequencePromise, append_messages, append_out_of_order
+from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_producer, current_task
+from miniagents.promising._runner import discard
 from miniagents.promising._waiting import AnyTask, check_thread
 from miniagents.promising.errors import AppenderClosedError
+from miniagents.promising.promise import Promise
 from miniagents.promising.sentinels import Sentinel
 
 T = TypeVar("T")
@@ -82,7 +85,13 @@ class InteractionContext:
 
         A coroutine is started at once (unless told otherwise) and its task given back. An error in a subtask becomes
         an error of the agent, unless somebody else awaits it and handles it.
+
+        Raises:
+            AppenderClosedError: the agent has ended already.
         """
+        if self._run.requests is None:
+            discard(awaitable)
+            raise AppenderClosedError(f"InteractionContext of {self.this_agent.alias}", "wait for a subtask")
         if asyncio.iscoroutine(awaitable):
             awaitable = self._run.start_subtask(awaitable) if start_asap_if_coroutine else _Later(self._run, awaitable)
         self._run.add_subtask(awaitable)
@@ -106,6 +115,26 @@ class InteractionContext:
         if buffer.end is not None and isinstance(buffer.end, Sentinel):
             raise AppenderClosedError(f"InteractionContext of {self.this_agent.alias}", action)
         return buffer
+
+
+async def _unreceived_error(subtask: Awaitable[Any]) -> BaseException | None:
+    """Wait until `subtask` is done; give its error unless somebody else has received that."""
+    if isinstance(subtask, asyncio.Task):
+        task = cast("AnyTask", subtask)
+        # Neither cancels the task when this is cancelled, nor takes its exception.
+        await asyncio.wait([task])
+        is_received = not cast("Any", task)._log_traceback
+        return None if task.cancelled() or is_received else task.exception()
+    if isinstance(subtask, Promise):
+        outcome = await cast("Promise[Any]", subtask).outcome()
+        return outcome.receive() if isinstance(outcome, Failure) and not outcome.received else None
+    try:
+        await subtask
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            raise
+        return error
+    return None
 
 
 class _Later:
@@ -226,17 +255,18 @@ class AgentRun(Producer):
             if subtask is me:
                 mine.append(subtask)
                 continue
-            await (asyncio.shield(subtask) if isinstance(subtask, asyncio.Future) else subtask)
+            error = await _unreceived_error(subtask)
+            if error is not None:
+                raise error
         if mine:
             self.subtasks = mine
 
     async def _drain_subtasks(self) -> None:
         """Wait for what is left after the agent has failed; its own error is the one that its readers get."""
         while self.subtasks:
-            subtask = self.subtasks.pop(0)
-            try:
-                await subtask
-            except Exception as error:  # noqa: BLE001 - reported like any error that nobody received
+            error = await _unreceived_error(self.subtasks.pop(0))
+            if error is not None:
+                # Reported like any error that nobody received.
                 self.context.failure(error, self)
 
     def helpers(self) -> Iterable[AnyTask]:

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from time import monotonic
 from types import CellType, FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from miniagents.promising import _waiting
 from miniagents.promising._waiting import AnyTask, Source, Waiter, armed_loops
@@ -274,7 +274,7 @@ def _is_held_by(handle: object | None, stuck: set[AnyTask]) -> bool:
         return True
     own = {id(part) for task in stuck for part in _parts(task)}
     seen = {id(handle)}
-    pending = [handle]
+    pending: list[object] = [handle]
     while pending:
         held = pending.pop()
         for holder in gc.get_referrers(held):
@@ -283,8 +283,8 @@ def _is_held_by(handle: object | None, stuck: set[AnyTask]) -> bool:
                 continue
             if not isinstance(holder, _GO_BETWEENS) or len(seen) > MAX_GO_BETWEENS:
                 return False
-            seen.add(id(holder))
-            pending.append(holder)
+            seen.add(id(cast("object", holder)))
+            pending.append(cast("object", holder))
     return True
 
 

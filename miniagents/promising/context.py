@@ -226,8 +226,8 @@ class PromisingContext:
     def start_asap(self, awaitable: Awaitable[T], suppress_errors: bool = True) -> "asyncio.Task[T]":  # noqa: FBT001, FBT002
         """Run `awaitable` in a background task that this context owns: awaited at its end, cancelled when it must.
 
-        An error in it is logged; with `suppress_errors` false it is left to whoever awaits the task, and counts as a
-        background error if nobody does.
+        An error in it is logged; with `suppress_errors` false it is left to whoever awaits the task (asyncio reports it
+        if nobody does).
         """
         try:
             loop = running_loop("start a background task")

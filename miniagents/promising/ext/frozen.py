@@ -303,6 +303,8 @@ def _freeze_leaf(value: Any, field: str) -> Any:
         raise _refusal(value, field, "a secret must not be stored; give it to the agent as a setting instead")
     if isinstance(value, float | Decimal) and not math.isfinite(value):
         raise _refusal(value, field, "JSON has no such number")
+    if isinstance(value, Enum):
+        freeze(value.value, f"{field}.value")
     if value is None or isinstance(value, (*_LEAF_CLASSES, Frozen)):
         if isinstance(value, str):
             check_text(value, field)

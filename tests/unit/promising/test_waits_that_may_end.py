@@ -133,6 +133,7 @@ async def test_an_appender_that_only_a_thread_holds_is_no_deadlock(context: Prom
     closing = asyncio.get_running_loop().run_in_executor(None, close_from_a_thread, appender)
     del appender
     try:
+        # Longer than it takes until somebody looks; while a thread is at work this is time on the wall.
         await asyncio.sleep(0.4)
         assert not reader.done()
     finally:

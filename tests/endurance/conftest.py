@@ -1,0 +1,16 @@
+"""More time for each test of this folder when `ENDURANCE` multiplies its counts; see `tools.py`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.endurance.tools import FACTOR
+
+FOLDER = Path(__file__).parent
+TIME_LIMIT_S = 60
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.timeout(TIME_LIMIT_S * FACTOR))
