@@ -124,7 +124,7 @@ def circle_failure() -> Failure:
     return Failure(
         DeadlockError(
             "A message sequence contains itself, directly or by way of others, so it has no end. Do not reply (or "
-            "send) a sequence into itself; reply its messages: `ctx.reply([await promise async for promise in sequence])`."
+            "send) a sequence into itself; reply its messages instead: `ctx.reply(await sequence)`."
         )
     )
 

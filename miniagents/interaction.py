@@ -123,7 +123,8 @@ async def _unreceived_error(subtask: Awaitable[Any]) -> BaseException | None:
         task = cast("AnyTask", subtask)
         # Neither cancels the task when this is cancelled, nor takes its exception.
         await asyncio.wait([task])
-        is_received = not cast("Any", task)._log_traceback
+        # One of asyncio's own names: whether nobody has asked for the exception yet.
+        is_received = not getattr(task, "_log_traceback", True)
         return None if task.cancelled() or is_received else task.exception()
     if isinstance(subtask, Promise):
         outcome = await cast("Promise[Any]", subtask).outcome()

@@ -1,7 +1,6 @@
 """Frozen values in the form in which JSON can hold them."""
 
 import base64
-import json
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -12,6 +11,14 @@ from uuid import UUID
 
 # Exact classes are looked up first: nearly every value is one of these.
 PLAIN_CLASSES = frozenset({str, int, float, bool, type(None), bytes})
+
+
+def json_text(value: Any, *, sort_keys: bool = False) -> str:
+    """Give `value` as JSON text, characters beyond ASCII as they are."""
+    # Loaded when used: not every program asks for JSON.
+    import json
+
+    return json.dumps(value, ensure_ascii=False, sort_keys=sort_keys, allow_nan=False)
 
 
 def to_json(value: Any, field: str, nested: Callable[[Any], Any]) -> Any:
@@ -28,7 +35,7 @@ def to_json(value: Any, field: str, nested: Callable[[Any], Any]) -> Any:
         return to_json(_without_lists(value.value), field, nested)
     if isinstance(value, frozenset):
         members = [to_json(member, field, nested) for member in cast("frozenset[Any]", value)]
-        return tuple(sorted(members, key=lambda member: json.dumps(member, ensure_ascii=False, sort_keys=True)))
+        return tuple(sorted(members, key=lambda member: json_text(member, sort_keys=True)))
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, Decimal | UUID | PurePath):

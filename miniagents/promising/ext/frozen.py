@@ -1,6 +1,5 @@
 """`Frozen`: an immutable pydantic model that is named by its content, as a git object is."""
 
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from miniagents.promising import _current
-from miniagents.promising.ext._json import PLAIN_CLASSES, to_json
+from miniagents.promising.ext._json import PLAIN_CLASSES, json_text, to_json
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Frozen")
@@ -167,7 +166,7 @@ class Frozen(BaseModel):
     @property
     def full_json(self) -> str:
         """Everything in it as JSON, nested objects included."""
-        return self.cached("full_json", lambda: json.dumps(self._full_content(), ensure_ascii=False))
+        return self.cached("full_json", lambda: json_text(self._full_content()))
 
     def _full_content(self) -> dict[str, Any]:
         return {name: to_json(value, name, nested=Frozen._full_content) for name, value in self.content_items()}
@@ -189,7 +188,7 @@ class Frozen(BaseModel):
         """`serialize()` as JSON text, with sorted keys."""
         return self.cached(
             f"serialized, {_hash_key_digits()}",
-            lambda: json.dumps(self.serialize(), ensure_ascii=False, sort_keys=True, allow_nan=False),
+            lambda: json_text(self.serialize(), sort_keys=True),
         )
 
     @property
