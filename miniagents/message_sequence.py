@@ -100,6 +100,9 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
             message_token_streamer=join, start_asap=start_asap, **preliminary_metadata
         )
 
+    def _is_all_there(self) -> bool:
+        return next(pending_parts(self._buffer), None) is None
+
     def _before_cancelling(self) -> None:
         keep_what_is_there(cast("SequenceBuffer", self._buffer))
 

@@ -1,6 +1,7 @@
 """`Message`, immutable and named by its content, and `MessagePromise`, a message that streams its tokens."""
 
 import threading
+import weakref
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any, Self, TypeVar, cast
 
@@ -51,8 +52,14 @@ class Message(Frozen):
 
     @property
     def as_promise(self) -> "MessagePromise":
-        """This message as a promise that is resolved already; the same one each time."""
-        return self.cached("as_promise", lambda: MessagePromise(prefill_message=self))
+        """This message as a promise that is resolved already; the same one as long as anybody has it."""
+        # Weakly, as the promise holds the message.
+        kept = self.cached("as_promise", _Kept)
+        promise = None if kept.promise is None else kept.promise()
+        if promise is None:
+            promise = MessagePromise(prefill_message=self)
+            kept.promise = weakref.ref(promise)
+        return promise
 
     @classmethod
     def promise(
@@ -98,6 +105,15 @@ class Message(Frozen):
             stack.pop()
             if message is not None:
                 yield message
+
+
+class _Kept:
+    """Remembers the promise of a message without keeping it alive."""
+
+    __slots__ = ("promise",)
+
+    def __init__(self) -> None:
+        self.promise: weakref.ref[MessagePromise] | None = None
 
 
 _CONTENT_ONLY = {"content"}

@@ -59,7 +59,7 @@ class ProducerContext(Protocol):
         """Where its task is kept."""
         ...
 
-    def failure(self, error: BaseException, producer: "Producer | None") -> Failure:
+    def failure(self, error: BaseException, producer: "Producer | None", what: str | None = None) -> Failure:
         """Keep `error`, so that it is reported if nobody receives it."""
         ...
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, Self
 
 from miniagents.promising._buffer import Buffer
 from miniagents.promising._failure import Failure
-from miniagents.promising._producer import current_task
+from miniagents.promising._producer import current_producer, current_task
 from miniagents.promising._waiting import check_thread
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.errors import AppenderClosedError, AppenderNotOpenError, DeadlockError
@@ -101,7 +101,13 @@ class StreamAppender(Generic[PIECE]):
         check_thread(buffer.thread_id, action)
 
     def _write(self, piece: Any) -> None:
-        self._buffer.append(Failure(piece) if isinstance(piece, BaseException) else piece)
+        self._buffer.append(self._failure(piece) if isinstance(piece, BaseException) else piece)
+
+    def _failure(self, error: BaseException) -> Failure:
+        context = PromisingContext.find_current()
+        if context is None:
+            return Failure(error)
+        return context.failure(error, current_producer.get(), f"Nobody received an error in {self._buffer.name}")
 
     def __await__(self) -> Generator[Any, Any, Self]:
         """Let the readers run, and wait for room if the stream has a `read_ahead` bound; gives the appender."""

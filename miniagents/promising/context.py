@@ -291,7 +291,8 @@ class PromisingContext:
             if await self.background.cancel_parked(self.shutdown_grace_s, self.logger):
                 continue
             await self._before_leaving()
-            if not self.background.tasks:
+            # Whoever ends the context may be one of its own tasks.
+            if not self.background.tasks.keys() - {current_task()}:
                 return
 
     async def _cancel_background(self) -> None:
@@ -312,14 +313,15 @@ class PromisingContext:
 
     # -- errors ------------------------------------------------------------------------------------------------------
 
-    def failure(self, error: BaseException, producer: "Producer | None") -> Failure:
-        """Keep `error`, so that it is reported if nobody receives it (for this package)."""
+    def failure(self, error: BaseException, producer: "Producer | None", what: str | None = None) -> Failure:
+        """Keep `error`, to be reported if nobody receives it; `what` failed, if not `producer` (for this package)."""
         if isinstance(error, asyncio.CancelledError) or self._is_cancelling:
             return Failure(error)
-        what = "A promise could not put its value together" if producer is None else producer.failure_line()
-        failure = Failure(error, functools.partial(self._report, producer, what))
+        is_whole = what is None and producer is not None
+        line = what or (producer.failure_line() if producer is not None else "A promise could not get its value")
+        failure = Failure(error, functools.partial(self._report, producer, line))
         self._failures.add(failure)
-        if producer is not None and producer.is_fired():
+        if is_whole and producer is not None and producer.is_fired():
             failure.report_if_unreceived()
         return failure
 

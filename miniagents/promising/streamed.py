@@ -161,7 +161,8 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
         with it, recursively, but for those that somebody outside is reading and those that were kicked off.
         """
         check_thread(self._thread_id, "cancel a promise")
-        if self.done():
+        # Not `done()`: after an error the value is known, while the work may still go on.
+        if self._producer is None and self._is_all_there():
             return False
         self._before_cancelling()
         message = msg or "The promise was cancelled."
@@ -176,6 +177,10 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
 
     is_part_of_its_maker = False
     """Whether it goes when the work that made it is cancelled, even if somebody else is reading it."""
+
+    def _is_all_there(self) -> bool:
+        """Whether nothing more will come; for subclasses."""
+        return self._buffer.end is not None
 
     def _before_cancelling(self) -> None:
         """Prepare the stream for its end; for subclasses."""

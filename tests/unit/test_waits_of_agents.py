@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from miniagents import InteractionContext, MessageSequence, MiniAgents, MiniAgentsError, miniagent
+from miniagents import InteractionContext, Message, MessageSequence, MiniAgents, MiniAgentsError, miniagent
 from miniagents.errors import DeadlockError
 
 
@@ -205,3 +205,25 @@ async def test_a_wait_for_a_person_is_not_reported(mini_agents: MiniAgents, capl
     assert "a person who types" in mini_agents.who_waits()
     answered.set()
     assert await reading == ["typed"]
+
+
+@pytest.mark.timeout(5)  # As above.
+async def test_replies_that_contain_themselves_are_recorded_and_can_be_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recorded: list[str] = []
+
+    async def record(_: Any, message: Message) -> None:
+        recorded.append(message.class_)
+
+    async with MiniAgents(background_errors="log", on_persist_message=record):
+        first = await reply_ones_own_replies()
+        await several_task_switches()
+        first.cancel()
+        second = await reply_each_others_replies()
+        await several_task_switches()
+        second.cancel()
+        assert first.done()
+        assert second.done()
+
+    assert recorded.count("AgentCallNode") == recorded.count("AgentReplyNode") == 3

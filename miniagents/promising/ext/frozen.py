@@ -66,7 +66,7 @@ class Frozen(BaseModel):
         given = cast("Mapping[str, Any]", values)
         # Declared fields are pydantic's to validate first; they are frozen afterwards.
         declared = cls.model_fields
-        frozen = {name: value if name in declared else freeze(value, str(name)) for name, value in given.items()}
+        frozen = {name: value if name in declared else frozen_field(value, str(name)) for name, value in given.items()}
         if frozen.setdefault("class_", cls.__name__) != cls.__name__:
             raise ValueError(
                 f"`class_` is the name of the class, here {cls.__name__!r}; it cannot be {frozen['class_']!r}."
@@ -81,7 +81,7 @@ class Frozen(BaseModel):
         for name in type(self).model_fields:
             value = content[name]
             if type(value) is not str and name not in self.unfrozen_fields:
-                content[name] = freeze(value, name)
+                content[name] = frozen_field(value, name)
             elif type(value) is str:
                 check_text(value, name)
         return self
@@ -262,6 +262,18 @@ def check_text(text: str, field: str) -> None:
                 f"`{field}` cannot be frozen: {text!r} has a lone surrogate, which is no character and has no place in "
                 "UTF-8. Decode the bytes it came from with `errors='replace'`."
             ) from None
+
+
+def frozen_field(value: Any, field: str) -> Any:
+    """Give what `freeze` gives, and a clear error for what is nested without end.
+
+    Raises:
+        ValueError: it cannot be frozen.
+    """
+    try:
+        return freeze(value, field)
+    except RecursionError:
+        raise ValueError(f"`{field}` cannot be frozen: it contains itself, or is nested too deep.") from None
 
 
 def freeze(value: Any, field: str) -> Any:

@@ -1,0 +1,112 @@
+"""The command: see `python -m benchmarks --help`."""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+
+from benchmarks.cases import CASES, Case
+from benchmarks.environments import FLOOR, OURS, PEERS, cache_folder
+from benchmarks.measuring import Row, measure_all
+from benchmarks.processes import NotMeasuredError, SubjectProcess
+from benchmarks.report import as_json, environment, line, markdown, write_json
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=sys.modules["benchmarks"].__doc__)
+    parser.add_argument("--quick", action="store_true", help="count tasks, objects and bytes only, without any timing")
+    parser.add_argument("--cases", nargs="+", metavar="NAME", help="only these (or those that begin so); all by default")
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help="only these, or `none`; all by default")
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
+    parser.add_argument("--uvloop", action="store_true", help="run everything on uvloop (pip install uvloop)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="measure and draw cost against growth, too")
+    parser.add_argument("--list", action="store_true", help="list the cases and end")
+    return parser.parse_args()
+
+
+def chosen_cases(names: list[str] | None) -> list[Case]:
+    """Give the cases that are asked for."""
+    if not names:
+        return list(CASES)
+    for name in names:
+        if not any(case.name.startswith(name) for case in CASES):
+            raise SystemExit(f"There is no case {name!r}. There are: {', '.join(case.name for case in CASES)}.")
+    return [case for case in CASES if case.name.startswith(tuple(names))]
+
+
+def start(stack: contextlib.ExitStack, chosen: list[str] | None, *, uvloop: bool) -> tuple[dict[str, SubjectProcess], dict[str, str]]:
+    """Start a process for each subject; give also why some are absent."""
+    known = [peer.name for peer in PEERS]
+    for name in chosen or ():
+        if name not in (*known, "none"):
+            raise SystemExit(f"There is no peer {name!r}. There are: {', '.join(known)}; or say `--peers none`.")
+    log = cache_folder() / "workers.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    processes: dict[str, SubjectProcess] = {}
+    absent: dict[str, str] = {}
+    for subject in (OURS, FLOOR, *PEERS):
+        if subject in PEERS and chosen is not None and subject.name not in chosen:
+            continue
+        try:
+            process = SubjectProcess(subject, log, uvloop=uvloop)
+        except NotMeasuredError as error:
+            absent[subject.name] = str(error)
+            print(f"{subject.name}: {error}", file=sys.stderr)
+        else:
+            stack.callback(process.close)
+            processes[subject.name] = process
+    return processes, absent
+
+
+def versions_of(processes: dict[str, SubjectProcess]) -> dict[str, str]:
+    """Give the versions of the packages."""
+    versions: dict[str, str] = {}
+    for name, process in processes.items():
+        if process.subject.package:
+            try:
+                versions[process.subject.requirement.partition("==")[0] or name] = process.version()
+            except NotMeasuredError:
+                versions[name] = "of this repository"
+    return versions
+
+
+def main() -> int:
+    """Run the command."""
+    options = arguments()
+    if options.list:
+        print("\n".join(f"{case.name:24} {case.target_text:16} {case.what}" for case in CASES))
+        return 0
+    if options.quick:
+        from benchmarks.quick import check_structure
+
+        return check_structure()
+    cases = chosen_cases(options.cases)
+
+    def tell(row: Row) -> None:
+        print(line(row), flush=True)
+
+    with contextlib.ExitStack() as stack:
+        processes, absent = start(stack, options.peers, uvloop=options.uvloop)
+        rows = measure_all(cases, processes, absent, options.rounds, tell)
+        about = environment(versions_of(processes), options.rounds, "uvloop" if options.uvloop else "asyncio's loop")
+        content = as_json(rows, about)
+        if options.plot:
+            from benchmarks.growth import draw_growth, measure_growth
+
+            curves = measure_growth(processes, options.rounds)
+            content["growth"] = curves
+            options.plot.write_text(draw_growth(curves), encoding="utf-8")
+    table = markdown(rows, about)
+    print("\n" + table)
+    if options.json:
+        write_json(options.json, content)
+    if options.markdown:
+        options.markdown.write_text(table, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
