@@ -151,13 +151,13 @@ def _imports() -> list[Case]:
 
 
 def _dialog() -> Case:
-    turns = {"early": 100, "late": 800, "repeats": 3}
+    turns = {"early": 100, "late": 800, "times": 3}
     return Case(
         name="dialog",
         what="turn 800 of a dialog that sends its whole history, less turn 100, against reading the 1,400 messages "
         "between once",
         ours=Work("ours", "dialog_growth", turns, 1400),
-        against=(Work("ours", "read_once", {"messages": 1400, "repeats": 5}, 1400, "reading once"),),
+        against=(Work("ours", "read_once", {"messages": 1400, "times": 5}, 1400, "reading once"),),
         others=tuple(Work(name, "dialog_growth", turns, 1400) for name in PUBLISHED),
         target=1.15,
     )

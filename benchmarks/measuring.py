@@ -61,7 +61,11 @@ class Row:
 
 
 def measure(case: Case, processes: dict[str, SubjectProcess], absent: dict[str, str], rounds: int) -> Row:
-    """Measure one case; `absent` tells of the subjects that are not there, and why."""
+    """Measure one case; `absent` tells of the subjects that are not there, and why.
+
+    Raises:
+        NotMeasuredError: our own work failed.
+    """
     row = Row(case)
     works: list[tuple[Work, int]] = []
     for work in (case.ours, *case.against, *case.others):
@@ -71,6 +75,8 @@ def measure(case: Case, processes: dict[str, SubjectProcess], absent: dict[str, 
         try:
             works.append((work, _repeats(case, work, processes[work.subject])))
         except NotMeasuredError as error:
+            if work is case.ours:
+                raise
             row.missing[work.name] = str(error)
     for number in range(rounds if case.unit in ("us", "part") else 1):
         # Every other round goes the other way round, so that nobody always comes after the same one.
@@ -78,6 +84,8 @@ def measure(case: Case, processes: dict[str, SubjectProcess], absent: dict[str, 
             try:
                 value = processes[work.subject].call(work.function, repeats, **work.params)
             except NotMeasuredError as error:
+                if work is case.ours:
+                    raise
                 row.missing[work.name] = str(error)
                 row.values.pop(work.name, None)
             else:
@@ -88,9 +96,7 @@ def measure(case: Case, processes: dict[str, SubjectProcess], absent: dict[str, 
 
 def _repeats(case: Case, work: Work, process: SubjectProcess) -> int:
     """Warm up, and find out how often to repeat the work so that it can be measured."""
-    if case.unit != "us":
-        return 1
-    if work.function == "import_cost":
+    if case.unit != "us" or work.function == "import_cost":
         return 1
     value = process.call(work.function, 1, **work.params)
     return max(1, min(200, round(ENOUGH_S / max(value, 1e-6))))

@@ -14,7 +14,8 @@ async def main() -> None:
 MiniAgents().run(main())
 """
 
-from miniagents._records import AgentCallNode, AgentReplyNode
+from typing import TYPE_CHECKING
+
 from miniagents.errors import DeadlockError, MiniAgentsError, PromiseCancelledError
 from miniagents.interaction import Agent, AgentCall, InteractionContext
 from miniagents.message_sequence import MessageSequence, MessageSequencePromise
@@ -22,6 +23,9 @@ from miniagents.messages import Message, MessagePromise, MessageTokenAppender
 from miniagents.miniagent_typing import MessageType
 from miniagents.miniagents import CallInterceptor, InterceptedCall, MiniAgent, MiniAgents, miniagent
 from miniagents.promising.ext.frozen import Frozen, cached_privately
+
+if TYPE_CHECKING:
+    from miniagents._records import AgentCallNode, AgentReplyNode
 
 __version__ = "0.2.0"
 
@@ -49,3 +53,12 @@ __all__ = [
     "cached_privately",
     "miniagent",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # The classes of records are loaded when somebody listens for them, which most programs do not.
+    if name in ("AgentCallNode", "AgentReplyNode"):
+        from miniagents import _records
+
+        return getattr(_records, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,10 +8,10 @@ from miniagents._segments import SequenceBuffer
 from miniagents.errors import CallFinishedError
 from miniagents.message_sequence import MessageSequencePromise, append_messages, append_out_of_order
 from miniagents.promising._buffer import Buffer
+from miniagents.promising._failure import Failure
 from miniagents.promising._producer import current_task
 from miniagents.promising._waiting import check_thread
 from miniagents.promising.promising import PromisingContext
-from miniagents.promising.sentinels import Sentinel
 
 
 class Agent(Protocol):
@@ -104,7 +104,7 @@ class AgentCall:
 
     def _writable(self) -> SequenceBuffer:
         check_thread(self._requests.thread_id, "send a message")
-        if isinstance(self._requests.end, Sentinel) or self._requests.close_later is not None:
+        if self._requests.is_settled() and not isinstance(self._requests.end, Failure):
             raise CallFinishedError(self._alias)
         return self._requests
 

@@ -1,8 +1,7 @@
 """`CallInterceptor`: the one way in which upper layers act inside the core."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from miniagents._segments import SequenceBuffer
 from miniagents._sequence_parts import AsyncPart
@@ -14,8 +13,7 @@ EXTENSION_GROUP = "miniagents.extensions"
 Proceed = Callable[[], MessageSequencePromise]
 
 
-@dataclass(frozen=True)
-class InterceptedCall:
+class InterceptedCall(NamedTuple):
     """One agent call, as an interceptor sees it."""
 
     agent: Any
@@ -57,7 +55,7 @@ def _step(
     context: Any, call: InterceptedCall, interceptor: CallInterceptor, inner: Proceed, *, is_lazy: bool, is_fired: bool
 ) -> Proceed:
     def proceed() -> MessageSequencePromise:
-        buffer = SequenceBuffer()
+        buffer = SequenceBuffer(context.read_ahead_by_default)
         producer = _Interception(context, buffer, is_lazy=is_lazy)
         producer.streamer = lambda _: interceptor.intercept_call(call, inner)
         producer.after = []

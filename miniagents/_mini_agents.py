@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Iterable
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from miniagents._interception import CallInterceptor, load_extensions
-from miniagents._records import CallRecorder, MessagePersister
 from miniagents._segments import SequenceBuffer
 from miniagents.interaction import Agent, finish_calls
 from miniagents.messages import Message
@@ -14,6 +13,9 @@ from miniagents.promising import _current
 from miniagents.promising._waiting import AnyTask
 from miniagents.promising.promise_typing import PromiseResolvedHandler
 from miniagents.promising.promising import PromisingContext
+
+if TYPE_CHECKING:
+    from miniagents._records import CallRecorder, MessagePersister
 
 HANDLER = TypeVar("HANDLER", bound=PersistMessageHandler)
 
@@ -69,8 +71,9 @@ class MiniAgents(PromisingContext):
         self.log_reduced_tracebacks = log_reduced_tracebacks
         self.interceptors: list[CallInterceptor] = list(interceptors)
         self._open_calls: set[SequenceBuffer] = set()
-        self._persister = MessagePersister(self)
-        self._recorder = CallRecorder(self._persister)
+        # Made when the first handler comes.
+        self._persister: MessagePersister | None = None
+        self._recorder: CallRecorder | None = None
         super().__init__(
             start_everything_asap_by_default=start_everything_asap_by_default,
             appenders_capture_errors_by_default=appenders_capture_errors_by_default,
@@ -99,13 +102,18 @@ class MiniAgents(PromisingContext):
             TypeError: the handler is not an async function.
         """
         _current.require_async_handler(handler, "on_persist_message", "_, message")
+        if self._persister is None:
+            from miniagents._records import CallRecorder, MessagePersister
+
+            self._persister = MessagePersister(self)
+            self._recorder = CallRecorder(self._persister)
         self._persister.handlers.append(handler)
         PromisingContext.handlers_exist = True
         return handler
 
     def listens(self) -> bool:
         """Whether anybody wants to hear of resolved promises."""
-        return bool(self._persister.handlers) or super().listens()
+        return self._persister is not None or super().listens()
 
     def _announce(self, promise: Any) -> None:
         self.value_was_sent(promise.outcome_if_done())
@@ -115,22 +123,25 @@ class MiniAgents(PromisingContext):
         """Offer a message that was resolved before once more, in case its handler failed then (for this package)."""
         context: PromisingContext | None = self
         while context is not None:
-            if isinstance(context, MiniAgents) and isinstance(value, Message):
-                context._persister.offer(value)
+            persister = context._persister if isinstance(context, MiniAgents) else None
+            if persister is not None and isinstance(value, Message):
+                persister.offer(value)
             context = context.parent
 
-    def recorder(self) -> CallRecorder | None:
+    def recorder(self) -> "CallRecorder | None":
         """Give what records calls, if anybody wants records (for this package)."""
-        return self._recorder if self._persister.handlers else None
+        return self._recorder
 
-    def _reduces_tracebacks(self) -> bool:
+    def reduces_tracebacks(self) -> bool:
+        """Whether logged tracebacks leave out the frames of this package."""
         return self.log_reduced_tracebacks
 
     async def _before_waiting(self) -> None:
         finish_calls(self._open_calls)
 
     async def _before_leaving(self) -> None:
-        self._recorder.record_the_rest()
+        if self._recorder is not None:
+            self._recorder.record_the_rest()
 
     def open_calls(self) -> set[SequenceBuffer]:
         """Give the open calls that this context must finish (for this package)."""

@@ -5,6 +5,7 @@ not there when the context ends is recorded as unread.
 """
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from miniagents.messages import Message, MessagePromise
 from miniagents.miniagent_typing import PersistMessageHandler
 from miniagents.promising._buffer import Buffer
 from miniagents.promising._failure import Failure
+from miniagents.promising._reporting import BackgroundErrors
 from miniagents.promising.ext.frozen import Frozen
 
 
@@ -27,8 +29,9 @@ class RecordingContext(Protocol):
         """Run `awaitable` in the background."""
         ...
 
-    def report_handler_error(self, error: BaseException, what: str) -> None:
-        """Log an error of a handler."""
+    @property
+    def errors(self) -> BackgroundErrors:
+        """Where errors of handlers are told."""
         ...
 
 
@@ -60,7 +63,6 @@ class MessagePersister:
     def __init__(self, mini_agents: RecordingContext) -> None:
         self.handlers: list[PersistMessageHandler] = []
         self._mini_agents = mini_agents
-        self._mark = f"persisted by {id(self)}"
 
     def offer(self, message: Message) -> None:
         """Hand `message` to the handlers in a background task, unless that has happened."""
@@ -68,12 +70,21 @@ class MessagePersister:
             self._mini_agents.start_asap(self._persist(message))
 
     def _is_taken(self, message: Message) -> bool:
-        state = message.cached(self._mark, _HandingOver)
+        state = self._state_of(message)
         return state.is_done or state.is_going_on
+
+    def _state_of(self, message: Message) -> "_HandingOver":
+        # Kept on the message object, as equal messages count as two; weakly, as it may outlive many contexts.
+        states: weakref.WeakKeyDictionary[MessagePersister, _HandingOver]
+        states = message.cached("persisted by", weakref.WeakKeyDictionary)
+        state = states.get(self)
+        if state is None:
+            state = states[self] = _HandingOver()
+        return state
 
     async def _persist(self, message: Message) -> None:
         for part in (*message.sub_messages(), message):
-            state = part.cached(self._mark, _HandingOver)
+            state = self._state_of(part)
             while state.is_going_on:
                 await state.until_changed()
             if state.is_done:
@@ -93,9 +104,7 @@ class MessagePersister:
                 await handler(self._mini_agents, message)
             except Exception as error:  # noqa: BLE001 - one handler's failure is reported and harms nobody else
                 is_good = False
-                self._mini_agents.report_handler_error(
-                    error, f"A handler of `on_persist_message` failed for {message.hash_key}"
-                )
+                self._mini_agents.errors.log(error, f"A handler of `on_persist_message` failed for {message.hash_key}")
         return is_good
 
 

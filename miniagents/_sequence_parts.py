@@ -105,6 +105,7 @@ class OutOfOrderPart(Producer):
                     # From here on the sequence that it is put into answers for it.
                     promise = self.context.failure(promise.receive(), self)  # noqa: PLW2901
                 put_in_front(buffer, [promise])
+                await buffer.wait_for_room(self.context.background)
         finally:
             cast("SequenceBuffer", self.target).close()
             inserting = buffer.inserting
@@ -138,6 +139,7 @@ class ErrorsAsMessages(Producer):
                     buffer.append_shown_error(promise, Message(error_text(promise.error), is_error=True))
                 else:
                     buffer.append(_tolerant(promise, buffer))
+                await buffer.wait_for_room(self.context.background)
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             buffer.close(self.context.failure(error, self))
         else:
@@ -172,7 +174,10 @@ def _tolerant(promise: MessagePromise, buffer: SequenceBuffer) -> MessagePromise
         if isinstance(outcome, Message):
             metadata_so_far.update({name: value for name, value in outcome.as_kwargs().items() if name != "content"})
 
-    return promise.message_class.promise(message_token_streamer=tokens, **promise.preliminary_metadata.as_kwargs())
+    # Lazy, as it only repeats what is made elsewhere; a message that nobody reads is not made because of this.
+    return promise.message_class.promise(
+        message_token_streamer=tokens, start_asap=False, **promise.preliminary_metadata.as_kwargs()
+    )
 
 
 def error_text(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from miniagents.errors import NotAnAgentError, UnknownSettingError
 from miniagents.promising.ext.frozen import freeze, is_leaf_class, is_secret
 
-RESERVED_NAMES = ("messages", "start_asap", "errors_to_messages")
+RESERVED_NAMES = ("messages", "start_asap", "errors_to_messages", "class_")
 
 
 class AgentSignature:
@@ -45,10 +45,12 @@ class AgentSignature:
         Raises:
             UnknownSettingError: it has no such parameter.
         """
-        if self.takes_anything:
-            return
         for name in names:
-            if name not in self.names:
+            if name in RESERVED_NAMES:
+                raise UnknownSettingError(
+                    f"`{name}` is no setting that the agent `{alias}` could get: `inquire()` takes it for itself."
+                )
+            if name not in self.names and not self.takes_anything:
                 takes = ", ".join(f"`{known}`" for known in sorted(self.names)) or "no settings"
                 raise UnknownSettingError(f"The agent `{alias}` does not take `{name}`. It takes {takes}.")
 

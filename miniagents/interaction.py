@@ -7,6 +7,7 @@
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import Any, TypeVar, cast
 
@@ -20,7 +21,6 @@ from miniagents.promising._runner import discard
 from miniagents.promising._waiting import AnyTask, check_thread
 from miniagents.promising.errors import AppenderClosedError
 from miniagents.promising.promise import Promise
-from miniagents.promising.sentinels import Sentinel
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class InteractionContext:
     def _writable(self, action: str) -> SequenceBuffer:
         buffer = self._run.replies
         check_thread(buffer.thread_id, action)
-        if buffer.end is not None and isinstance(buffer.end, Sentinel):
+        if buffer.is_settled() and not isinstance(buffer.end, Failure):
             raise AppenderClosedError(f"InteractionContext of {self.this_agent.alias}", action)
         return buffer
 
@@ -136,6 +136,14 @@ async def _unreceived_error(subtask: Awaitable[Any]) -> BaseException | None:
             raise
         return error
     return None
+
+
+def _is_well_over(subtask: Awaitable[Any]) -> bool:
+    """Whether a subtask has ended without an error that somebody must still hear of."""
+    if isinstance(subtask, asyncio.Task):
+        task = cast("AnyTask", subtask)
+        return task.done() and not getattr(task, "_log_traceback", True)
+    return isinstance(subtask, Promise) and not isinstance(subtask.outcome_if_done(), Failure) and subtask.done()
 
 
 class _Later:
@@ -192,7 +200,7 @@ class AgentRun(Producer):
         self.fired = is_fired
         self.interaction: InteractionContext | None = None
         self.open_calls: set[SequenceBuffer] | None = None
-        self.subtasks: list[Awaitable[Any]] | None = None
+        self.subtasks: deque[Awaitable[Any]] | None = None
         self.started_tasks: list[AnyTask] | None = None
 
     async def main(self) -> None:
@@ -244,15 +252,18 @@ class AgentRun(Producer):
     def add_subtask(self, awaitable: Awaitable[Any]) -> None:
         """Wait for `awaitable` before the replies are closed."""
         if self.subtasks is None:
-            self.subtasks = []
+            self.subtasks = deque()
         self.subtasks.append(awaitable)
+        if not len(self.subtasks) & 63:
+            # An agent that lives for months must not keep every subtask that it ever had.
+            self.subtasks = deque(kept for kept in self.subtasks if not _is_well_over(kept))
 
     async def await_for_subtasks(self) -> None:
         """Wait for the subtasks, those added meanwhile included, but not for the calling task itself."""
         me = current_task()
         mine: list[Awaitable[Any]] = []
         while self.subtasks:
-            subtask = self.subtasks.pop(0)
+            subtask = self.subtasks.popleft()
             if subtask is me:
                 mine.append(subtask)
                 continue
@@ -260,12 +271,12 @@ class AgentRun(Producer):
             if error is not None:
                 raise error
         if mine:
-            self.subtasks = mine
+            self.subtasks = deque(mine)
 
     async def _drain_subtasks(self) -> None:
         """Wait for what is left after the agent has failed; its own error is the one that its readers get."""
         while self.subtasks:
-            error = await _unreceived_error(self.subtasks.pop(0))
+            error = await _unreceived_error(self.subtasks.popleft())
             if error is not None:
                 # Reported like any error that nobody received.
                 self.context.failure(error, self)

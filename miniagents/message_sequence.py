@@ -5,6 +5,7 @@ reader walks down to where the messages are and reads there, so that forwarding 
 forwarding through one costs.
 """
 
+import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -81,6 +82,9 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
         """
 
         async def join(metadata_so_far: dict[str, Any]) -> AsyncIterator[str]:
+            if start_asap is False:
+                # It was begun because somebody reads it, and with it these messages.
+                self._buffer.mark_read()
             originals: list[Message] = []
             is_first = True
             async for promise in SequenceReader(self._buffer, raises=False):
@@ -203,6 +207,8 @@ class MessageSequence:
         if incoming_streamer is None:
             self.message_appender = MessageSequenceAppender(appender_capture_errors)
             buffer = cast("SequenceBuffer", self.message_appender.unopened_stream())
+            context = PromisingContext.find_current()
+            buffer.bound = None if context is None else context.read_ahead_by_default
             promise = MessageSequencePromise.of_buffer(buffer)
         else:
             self.message_appender = None
@@ -275,8 +281,9 @@ def _flattened(messages: object, buffer: SequenceBuffer, producer: Producer | No
         return Failure(error) if context is None else context.failure(error, producer)
 
     def make_async_part(flattener: Flattener, iterable: Any) -> MessageSequencePromise:
-        before = [piece.buffer() for piece in (*buffer.pieces, *flattener.nested) if is_nested(piece)]
-        return streamed_sequence(lambda _: as_async_iterator(iterable), None, after=before[-1:])
+        earlier = itertools.chain(reversed(flattener.nested), filter(is_nested, reversed(buffer.pieces)))
+        after = [piece.buffer() for piece in itertools.islice(earlier, 1)]
+        return streamed_sequence(lambda _: as_async_iterator(iterable), None, after=after)
 
     flattener = Flattener(
         is_sequence=lambda item: isinstance(item, MessageSequencePromise),
@@ -312,9 +319,9 @@ def errors_as_messages(sequence: MessageSequencePromise, *, is_lazy: bool = Fals
 
     What makes the sequence belongs to the view from now on, and is cancelled with it.
     """
-    buffer = SequenceBuffer()
-    producer = ErrorsAsMessages(PromisingContext.get_current(), buffer, is_lazy=is_lazy)
     source = sequence.buffer()
+    buffer = SequenceBuffer(source.bound)
+    producer = ErrorsAsMessages(PromisingContext.get_current(), buffer, is_lazy=is_lazy)
     if source.producer is not None:
         source.producer.belong_to(producer)
     producer.source = cast("SequenceBuffer", sequence.buffer())

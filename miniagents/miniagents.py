@@ -106,6 +106,9 @@ class MiniAgent(Frozen):
             open_calls.discard(requests)
             requests.close()
 
+        # Nobody is left to read them then, and the context need not keep them for its end.
+        replies.buffer().when_ended(functools.partial(open_calls.discard, requests))
+
         return AgentCall(self.alias, requests, _shown(replies, context, start_asap, errors_to_messages), finish)
 
     def fork(

@@ -65,6 +65,22 @@ async def reader(ctx: InteractionContext) -> None:
     ctx.reply("ok")
 
 
+@miniagent
+async def nested(ctx: InteractionContext, levels: int) -> None:
+    ctx.reply(nested_list(levels))
+
+
+@miniagent
+async def talker(ctx: InteractionContext, count: int) -> None:
+    for _ in range(count):
+        ctx.reply("x")
+
+
+@miniagent
+async def writer(ctx: InteractionContext, tokens: int) -> None:
+    ctx.reply(message_of(tokens, 0))
+
+
 async def count_tokens(messages: MessageSequencePromise) -> int:
     count = 0
     async for promise in messages:
@@ -123,12 +139,7 @@ def nested_list(levels: int) -> Any:
 
 async def flatten_lists(levels: int) -> None:
     """The lists are what an agent replies."""
-
-    @miniagent
-    async def nested(ctx: InteractionContext) -> None:
-        ctx.reply(nested_list(levels))
-
-    assert len(await nested.inquire()) == 5**levels
+    assert len(await nested.inquire(levels=levels)) == 5**levels
 
 
 async def flatten_agents(levels: int) -> None:
@@ -137,14 +148,8 @@ async def flatten_agents(levels: int) -> None:
 
 async def reply_of_messages(messages: int) -> None:
     """One agent that replies with so many messages, each read by its caller."""
-
-    @miniagent
-    async def talker(ctx: InteractionContext) -> None:
-        for _ in range(messages):
-            ctx.reply("x")
-
     count = 0
-    async for promise in talker.inquire():
+    async for promise in talker.inquire(count=messages):
         await promise
         count += 1
     assert count == messages
@@ -235,14 +240,9 @@ async def garbage_per_call(calls: int, kind: str) -> float:
 
 async def first_token_at_hand(tokens: int) -> float:
     """The part of the time after which the reader has the first of the tokens, which a streamer has all at hand."""
-
-    @miniagent
-    async def writer(ctx: InteractionContext) -> None:
-        ctx.reply(message_of(tokens, 0))
-
     began = time.process_time()
     first_after = 0.0
-    async for promise in writer.inquire():
+    async for promise in writer.inquire(tokens=tokens):
         async for _ in promise:
             first_after = first_after or time.process_time() - began
     return first_after / (time.process_time() - began)
@@ -252,29 +252,29 @@ def history_of(turns: int) -> list[Message]:
     return [Message(f"message {index}", role=("user", "assistant")[index % 2]) for index in range(2 * turns)]
 
 
-async def dialog_turn(turn: int, repeats: int) -> float:
+async def dialog_turn(turn: int, times: int) -> float:
     """The CPU time of one turn of a dialog that sends all its history, and of which the answer is read."""
     history = history_of(turn)
     began = time.process_time()
-    for _ in range(repeats):
+    for _ in range(times):
         await reader.inquire([*history, "a new message"])
-    return (time.process_time() - began) / repeats
+    return (time.process_time() - began) / times
 
 
-async def dialog_growth(early: int, late: int, repeats: int) -> float:
+async def dialog_growth(early: int, late: int, times: int) -> float:
     """How much more the late turn costs than the early one."""
-    return await dialog_turn(late, repeats) - await dialog_turn(early, repeats)
+    return await dialog_turn(late, times) - await dialog_turn(early, times)
 
 
-async def read_once(messages: int, repeats: int) -> float:
+async def read_once(messages: int, times: int) -> float:
     """The CPU time of reading so many messages that are all there."""
     promise = forwarder.inquire(history_of(messages // 2))
     await promise
     began = time.process_time()
-    for _ in range(repeats):
+    for _ in range(times):
         async for message_promise in promise:
             await message_promise
-    return (time.process_time() - began) / repeats
+    return (time.process_time() - began) / times
 
 
 async def readers_live(readers: int, tokens: int) -> None:

@@ -48,7 +48,8 @@ def _find_for_loop() -> "PromisingContext | None":
     for context in reversed(_activated):
         if context.loop is None:
             # Activated before any loop ran: it belongs to the first loop that asks.
-            context.loop = loop
+            if loop is not None:
+                context.bind_to_loop(loop)
             return context
         if context.loop is loop:
             return context

@@ -57,9 +57,16 @@ class LoopWatch:
         self.contexts: weakref.WeakSet[PromisingContext] = weakref.WeakSet()
         self._look_after_s = LOOK_AFTER_S
         # Since when each waiter that was there at the last look has been waiting, in the loop's time.
-        self._since: dict[Waiter, float] = {}
+        # Weakly: a waiter leads to its stream and to all that is in it.
+        self._since: weakref.WeakKeyDictionary[Waiter, float] = weakref.WeakKeyDictionary()
         self._watched: weakref.WeakSet[AnyTask] = weakref.WeakSet()
         self._stall_timer: asyncio.TimerHandle | None = None
+
+    def retire(self) -> None:
+        """Look no more."""
+        armed_loops.discard(self.loop)
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
 
     def arm(self) -> None:
         """See to it that somebody looks soon."""
@@ -78,7 +85,9 @@ class LoopWatch:
         now = self.loop.time()
         before = self._since
         waiters = [waiter for waiter, _ in waits.values() if waiter is not None]
-        self._since = {waiter: before.get(waiter, now - self._look_after_s) for waiter in waiters}
+        self._since = weakref.WeakKeyDictionary(
+            {waiter: before.get(waiter, now - self._look_after_s) for waiter in waiters}
+        )
         self._arm_stall_report()
         # Twice the time that a look took, fifty times over, is still no more than the share that it may take.
         self._look_after_s = min(0.9, max(LOOK_AFTER_S, (monotonic() - began_at) / MAX_LOOK_SHARE))
@@ -137,14 +146,13 @@ class LoopWatch:
         if self._since and stall_s is not None:
             due_at = min(self._since.values()) + stall_s
             youngest_at = max(self._since.values()) + stall_s
-            self._stall_timer = self.loop.call_at(max(due_at, youngest_at), self._report_stall, set(self._since))
+            waiters = weakref.WeakSet(self._since)
+            self._stall_timer = self.loop.call_at(max(due_at, youngest_at), self._report_stall, waiters)
 
-    def _report_stall(self, waiters: set[Waiter]) -> None:
+    def _report_stall(self, waiters: "weakref.WeakSet[Waiter]") -> None:
         self._stall_timer = None
-        if any(waiter.done() for waiter in waiters):
-            return
         waits = waits_of(asyncio.all_tasks(self.loop))
-        if {waiter for waiter, _ in waits.values() if waiter is not None} != waiters or stall_is_explained():
+        if {waiter for waiter, _ in waits.values() if waiter is not None} != set(waiters) or stall_is_explained():
             return
         for context in self.contexts:
             if context.is_active:
@@ -182,8 +190,13 @@ def watch_context(context: "PromisingContext") -> None:
 
 def forget_context(context: "PromisingContext") -> None:
     """Stop reporting to `context`, which has ended."""
-    if context.loop is not None and context.loop in _watches:
-        _watches[context.loop].contexts.discard(context)
+    watch = None if context.loop is None else _watches.get(context.loop)
+    if watch is not None:
+        watch.contexts.discard(context)
+        if not watch.contexts:
+            # Made anew when it is needed; until then it must keep nothing alive.
+            watch.retire()
+            del _watches[watch.loop]
     known_contexts.discard(context)
 
 

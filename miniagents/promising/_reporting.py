@@ -1,43 +1,97 @@
 """How errors that nobody received are told: one line, or a traceback without the frames of this package."""
 
+import contextlib
+import functools
+import logging
 import traceback
+import weakref
 from pathlib import Path
+from typing import Literal, Protocol
+
+from miniagents.promising._failure import Failure
+from miniagents.promising._producer import Producer
 
 _PACKAGE_FOLDER = str(Path(__file__).parent.parent)
 MAX_ERRORS_KEPT = 10_000
 """A server that runs for months must not keep every error of its life."""
+MAX_ERRORS_WITH_LOCALS = 100
+"""Beyond these, what the frames of an error held is let go; their lines still show in its traceback."""
+
+
+class ReportingContext(Protocol):
+    """What reporting needs of a context; see `PromisingContext`."""
+
+    logger: logging.Logger
+    log_level_for_errors: int
+    background_errors: Literal["raise", "log"]
+
+    def reduces_tracebacks(self) -> bool:
+        """Whether logged tracebacks leave out the frames of this package."""
+        ...
 
 
 class BackgroundErrors:
-    """The errors that a context raises when it ends."""
+    """The errors of one context that nobody has received: told on the log, and some of them raised when it ends."""
 
-    def __init__(self) -> None:
-        self._seen: dict[int, BaseException] = {}
-        self._errors: list[BaseException] = []
+    def __init__(self, context: ReportingContext) -> None:
+        self._context = context
+        self._failures: weakref.WeakSet[Failure] = weakref.WeakSet()
+        self._errors: dict[int, BaseException] = {}
         self._more = 0
 
     def is_new(self, error: BaseException) -> bool:
         """Whether this very exception object comes for the first time."""
-        if id(error) in self._seen:
+        if getattr(error, "_miniagents_told", False):
             return False
-        if len(self._seen) < MAX_ERRORS_KEPT:
-            # Kept, as the id of an object that is gone may be given to another one.
-            self._seen[id(error)] = error
+        # Noted on the exception itself: to keep every one that was told would keep all that its frames hold.
+        with contextlib.suppress(AttributeError):
+            error._miniagents_told = True  # pyright: ignore[reportAttributeAccessIssue]
         return True
 
     def add(self, error: BaseException) -> None:
         """Keep `error` for the end."""
-        if any(kept is error for kept in self._errors):
+        if id(error) in self._errors:
             return
-        if len(self._errors) < MAX_ERRORS_KEPT:
-            self._errors.append(error)
-        else:
+        if len(self._errors) >= MAX_ERRORS_KEPT:
             self._more += 1
+            return
+        self._errors[id(error)] = error
+        if len(self._errors) > MAX_ERRORS_WITH_LOCALS:
+            traceback.clear_frames(error.__traceback__)
+
+    def failure(self, error: BaseException, producer: Producer | None, what: str | None) -> Failure:
+        """Keep `error`, to be reported if nobody receives it; `what` failed, if not `producer` as a whole."""
+        line = what or (producer.failure_line() if producer is not None else "A promise could not get its value")
+        failure = Failure(error, functools.partial(self._report, producer, line))
+        self._failures.add(failure)
+        if what is None and producer is not None and producer.is_fired():
+            failure.report_if_unreceived()
+        return failure
+
+    def report_the_rest(self) -> None:
+        """Report what is certain now not to be received, in the order in which it happened."""
+        for failure in sorted(self._failures, key=lambda failure: failure.number):
+            failure.report_if_unreceived()
+
+    def _report(self, producer: Producer | None, what: str, failure: Failure) -> None:
+        error = failure.error
+        is_unread_call = producer is not None and not failure.had_reader and producer.is_unread_call()
+        # Asking for the end of the program is no failure: it is raised as it is when the program ends.
+        if self.is_new(error) and not isinstance(error, KeyboardInterrupt | SystemExit):
+            self.log(error, what)
+        if not isinstance(error, Exception) or (is_unread_call and self._context.background_errors == "raise"):
+            self.add(error)
+
+    def log(self, error: BaseException, what: str) -> None:
+        """Tell of `error` on the log; the line starts with `what`."""
+        context = self._context
+        with_traceback = context.background_errors == "log"
+        text = error_report(error, what, with_traceback=with_traceback, reduced=context.reduces_tracebacks())
+        context.logger.log(context.log_level_for_errors, "%s", text)
 
     def raise_or_note(self, main_error: BaseException | None) -> None:
         """Raise what was kept, or, where the program fails anyway, put it into the notes of its error."""
-        errors, self._errors = self._errors, []
-        self._seen = {}
+        errors, self._errors = list(self._errors.values()), {}
         if not errors:
             return
         if main_error is not None:

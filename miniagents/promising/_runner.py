@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 from miniagents.promising._shutdown import cancel_and_wait
 from miniagents.promising._waiting import AnyTask
-from miniagents.promising.errors import LoopIsRunningError
+from miniagents.promising.errors import ExitInBackgroundError, LoopIsRunningError
 
 T = TypeVar("T")
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
+MAX_EXITS_AT_THE_END = 10
 
 
 def run_in_new_loop(
@@ -45,16 +46,19 @@ def run_in_new_loop(
     try:
         asyncio.set_event_loop(loop)
         with interruption.handled():
-            main = loop.create_task(_outcome(wrap(awaitable)))
-            interruption.main = main
+            main = loop.create_task(_outcome(wrap, awaitable, interruption))
             runner_tasks.add(main)
+            interruption.main = main
             try:
                 result, error = loop.run_until_complete(main)
+            except asyncio.CancelledError as cancellation:
+                # A signal in the very last step of the task.
+                result, error = None, cancellation
             except BaseException:
                 # A second Ctrl-C, or an exit raised right through the loop: what runs still gets to clean up.
-                _run(loop, _end_all(grace_s if interruption.count < 2 else 0.0))
+                _end_loop(loop, grace_s if interruption.count < 2 else 0.0)
                 raise
-            _run(loop, _end_all(grace_s))
+            _end_loop(loop, grace_s)
             interruption.raise_if_any(error)
         if error is not None:
             raise error
@@ -68,18 +72,46 @@ runner_tasks: "weakref.WeakSet[AnyTask]" = weakref.WeakSet()
 """The tasks of the runner itself, which no context may cancel."""
 
 
-def _run(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
-    task = loop.create_task(coroutine)
-    runner_tasks.add(task)
-    loop.run_until_complete(task)
+def _end_loop(loop: asyncio.AbstractEventLoop, grace_s: float) -> None:
+    exits: list[BaseException] = []
+    # Tasks of the user's own may raise exits through the loop even now; each of them ends by that.
+    while len(exits) < MAX_EXITS_AT_THE_END:
+        task = loop.create_task(_end_all(grace_s))
+        runner_tasks.add(task)
+        try:
+            loop.run_until_complete(task)
+        except (KeyboardInterrupt, SystemExit) as error:
+            exits.append(error)
+        else:
+            break
+    if exits:
+        raise exits[0]
 
 
-async def _outcome(coroutine: Coroutine[Any, Any, T]) -> tuple[Any, BaseException | None]:
+async def _outcome(
+    wrap: Callable[[Awaitable[T]], Coroutine[Any, Any, T]], awaitable: Awaitable[T], interruption: "_Interruption"
+) -> tuple[Any, BaseException | None]:
+    if not interruption.begin():
+        discard(awaitable)
+        return None, asyncio.CancelledError()
     # Returned rather than raised: asyncio lets exits break out of the loop in the middle of things.
     try:
-        return await coroutine, None
+        return await wrap(awaitable), None
     except BaseException as error:  # noqa: BLE001 - raised again by the caller, when the loop has ended
         return None, error
+
+
+async def without_exits(awaitable: Awaitable[T], on_exit: Callable[[BaseException], None]) -> T:
+    """Await `awaitable` for a background task; hand an exit in it to `on_exit`, which asyncio would let break the loop.
+
+    Raises:
+        PromisingError: in place of the exit, to whoever awaits the task.
+    """
+    try:
+        return await awaitable
+    except (KeyboardInterrupt, SystemExit) as error:
+        on_exit(error)
+        raise ExitInBackgroundError(error) from error
 
 
 async def _end_all(grace_s: float) -> None:
@@ -94,11 +126,6 @@ async def _end_all(grace_s: float) -> None:
         await asyncio.wait_for(loop.shutdown_default_executor(), grace_s)
 
 
-async def as_coroutine(awaitable: Awaitable[T]) -> T:
-    """Await `awaitable`, for those who insist on a coroutine."""
-    return await awaitable
-
-
 def discard(awaitable: object) -> None:
     """Close a coroutine that will not be run."""
     if inspect.iscoroutine(awaitable):
@@ -107,13 +134,24 @@ def discard(awaitable: object) -> None:
 
 
 class _Interruption:
-    """Turns the first Ctrl-C or SIGTERM into a cancellation of the main task, and a second one into an interrupt."""
+    """Turns the first Ctrl-C or SIGTERM into a cancellation of the main task, and a second one into an interrupt.
+
+    A signal that comes before the main task has begun, or when it is done already, is noted and raised at the end: what
+    has to be ended is ended in good order all the same.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.main: asyncio.Task[Any] | None = None
+        self.count = 0
         self._loop = loop
         self._signal: int | None = None
-        self.count = 0
+        self._has_begun = False
+        self._is_delivered = False
+
+    def begin(self) -> bool:
+        """The main task takes its first step; `False` if it is not to go on, as a signal came before."""
+        self._has_begun = True
+        return self._signal is None
 
     @contextlib.contextmanager
     def handled(self) -> Generator[None]:
@@ -134,18 +172,17 @@ class _Interruption:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
-        if self._signal is None and self.main is not None and not self.main.done():
-            self._signal = number
-            self.main.cancel()
+        if self._signal is not None:
+            raise KeyboardInterrupt
+        self._signal = number
+        if self.main is not None and self._has_begun:
+            self._is_delivered = self.main.cancel()
             # The loop may be asleep in `select`, where it would not notice.
             self._loop.call_soon_threadsafe(lambda: None)
-            return
-        self._signal = number
-        raise KeyboardInterrupt
 
     def raise_if_any(self, error: BaseException | None) -> None:
-        """Raise what the signal asks for, if one came and the program did not end in another way."""
-        if self._signal is None or not isinstance(error, asyncio.CancelledError):
+        """Raise what the signal asks for, unless the program was told and chose to end in another way."""
+        if self._signal is None or (self._is_delivered and not isinstance(error, asyncio.CancelledError)):
             return
         if self._signal == signal.SIGTERM:
             raise SystemExit(SIGTERM_EXIT_CODE)

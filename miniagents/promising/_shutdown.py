@@ -58,7 +58,9 @@ def is_about_to_run(task: AnyTask) -> bool:
 
 
 def name_of_task(task: AnyTask) -> str:
-    """Name a task by what it runs."""
+    """Name a task: by the name that it was given, or by what it runs."""
+    if not task.get_name().startswith("Task-"):
+        return task.get_name()
     coroutine = task.get_coro()
     name = getattr(coroutine, "__qualname__", repr(coroutine))
     return f"{task.get_name()} ({name})"

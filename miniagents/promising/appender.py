@@ -57,7 +57,7 @@ class StreamAppender(Generic[PIECE]):
     @property
     def is_open(self) -> bool:
         """Whether pieces can be appended now."""
-        return self._was_open and self._buffer.end is None
+        return self._was_open and not self._buffer.is_settled()
 
     def open(self) -> Self:
         """Open for writing, once; the `with` block does it.
@@ -96,7 +96,7 @@ class StreamAppender(Generic[PIECE]):
         buffer = self._buffer
         if not self._was_open:
             raise AppenderNotOpenError(type(self).__name__)
-        if buffer.end is not None and not isinstance(buffer.end, Failure):
+        if buffer.is_settled() and not isinstance(buffer.end, Failure):
             raise AppenderClosedError(type(self).__name__, action)
         check_thread(buffer.thread_id, action)
 

@@ -10,21 +10,19 @@
 import asyncio
 import functools
 import logging
-import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 
 from miniagents.promising import _current
 from miniagents.promising._background import BackgroundTasks
-from miniagents.promising._deadlock import forget_context, watch_context, who_waits
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import current_task
-from miniagents.promising._reporting import BackgroundErrors, error_report
-from miniagents.promising._runner import as_coroutine, discard, run_in_new_loop, runner_tasks
+from miniagents.promising._reporting import BackgroundErrors
+from miniagents.promising._runner import discard, run_in_new_loop, runner_tasks, without_exits
 from miniagents.promising._shutdown import cancel_and_wait
 from miniagents.promising._waiting import AnyTask, check_loop, running_loop
-from miniagents.promising.errors import ContextAlreadyActiveError, SyncWithError
+from miniagents.promising.errors import ContextAlreadyActiveError, ExitInBackgroundError, SyncWithError
 from miniagents.promising.promise_typing import PromiseResolvedHandler, T
 
 if TYPE_CHECKING:
@@ -94,10 +92,10 @@ class PromisingContext:
     """Whether any context of this process ever got a handler; while it has not, promises need not ask."""
 
     def _start_afresh(self) -> None:
-        self.background = BackgroundTasks(self._bind_to_loop)
+        self.background = BackgroundTasks(self.bind_to_loop)
         """The tasks of this context (for this package)."""
-        self._failures: weakref.WeakSet[Failure] = weakref.WeakSet()
-        self._errors = BackgroundErrors()
+        self.errors = BackgroundErrors(self)
+        """The errors that nobody has received (for this package)."""
         self._is_cancelling = False
 
     # -- the current context ---------------------------------------------------------------------------------------
@@ -140,12 +138,19 @@ class PromisingContext:
         self.is_active = True
         _current.enter(self)
         if self.loop is not None:
-            watch_context(self)
+            self._be_watched()
 
-    def _bind_to_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _be_watched(self) -> None:
+        # Loaded when a context is first used, like all that programs need and importing does not.
+        from miniagents.promising._deadlock import watch_context
+
+        watch_context(self)
+
+    def bind_to_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take `loop` as the one of this context, if it has none yet (for this package)."""
         if self.loop is None:
             self.loop = loop
-            watch_context(self)
+            self._be_watched()
 
     async def afinalize(self) -> None:
         """Await all background work and end the context; may be called from any task of the loop.
@@ -214,7 +219,7 @@ class PromisingContext:
     def run_from_thread(self, func: Callable[..., Any], *args: Any) -> Any:
         """Run `func(*args)` on the loop of this context, from another thread, and give its result.
 
-        `func` may be a function or a coroutine function. Blocks the calling thread until the result is there.
+        `func` may be a coroutine function. Blocks the calling thread until the result is there.
 
         Raises:
             NoRunningLoopError: the context's loop does not run, or runs in this very thread.
@@ -235,7 +240,9 @@ class PromisingContext:
         except BaseException:
             discard(awaitable)
             raise
-        task = loop.create_task(awaitable if asyncio.iscoroutine(awaitable) else as_coroutine(awaitable))
+        # Named after the user's coroutine, not after what it is wrapped in.
+        name: str | None = getattr(awaitable, "__qualname__", None)
+        task = loop.create_task(without_exits(awaitable, self.errors.add), name=name)
         self.background.adopt(task, None)
         task.add_done_callback(functools.partial(self._background_task_ended, suppress_errors))
         return task
@@ -246,10 +253,10 @@ class PromisingContext:
             return
         # Asking for the exception keeps asyncio from reporting it once more.
         error = task.exception()
-        if error is not None and not self._is_cancelling:
-            self._log(error, f"The background task `{task.get_name()}` failed")
+        if error is not None and not self._is_cancelling and not isinstance(error, ExitInBackgroundError):
+            self.errors.log(error, f"The background task `{task.get_name()}` failed")
             if not isinstance(error, Exception):
-                self._errors.add(error)
+                self.errors.add(error)
 
     async def aflush_tasks(self) -> None:
         """Wait until no background task of this context is left, those started meanwhile included.
@@ -282,7 +289,7 @@ class PromisingContext:
                     await self._cancel_background()
             finally:
                 self._leave()
-        self._errors.raise_or_note(error)
+        self.errors.raise_or_note(error)
 
     async def _await_background(self) -> None:
         while True:
@@ -305,9 +312,10 @@ class PromisingContext:
         await cancel_and_wait(self.background.tasks, self.shutdown_grace_s, self.logger)
 
     def _leave(self) -> None:
-        for failure in sorted(self._failures, key=lambda failure: failure.number):
-            failure.report_if_unreceived()
+        self.errors.report_the_rest()
         self.is_active = False
+        from miniagents.promising._deadlock import forget_context
+
         forget_context(self)
         _current.leave(self)
 
@@ -317,34 +325,9 @@ class PromisingContext:
         """Keep `error`, to be reported if nobody receives it; `what` failed, if not `producer` (for this package)."""
         if isinstance(error, asyncio.CancelledError) or self._is_cancelling:
             return Failure(error)
-        is_whole = what is None and producer is not None
-        line = what or (producer.failure_line() if producer is not None else "A promise could not get its value")
-        failure = Failure(error, functools.partial(self._report, producer, line))
-        self._failures.add(failure)
-        if is_whole and producer is not None and producer.is_fired():
-            failure.report_if_unreceived()
-        return failure
+        return self.errors.failure(error, producer, what)
 
-    def _report(self, producer: "Producer | None", what: str, failure: Failure) -> None:
-        error = failure.error
-        is_call_without_reader = producer is not None and not failure.had_reader and producer.is_unread_call()
-        # Asking for the end of the program is no failure: it is raised as it is when the program ends.
-        if self._errors.is_new(error) and not isinstance(error, KeyboardInterrupt | SystemExit):
-            self._log(error, what)
-        if not isinstance(error, Exception) or (is_call_without_reader and self.background_errors == "raise"):
-            self._errors.add(error)
-
-    def report_handler_error(self, error: BaseException, what: str) -> None:
-        """Log an error of a handler that runs in the background (for this package)."""
-        self._log(error, what)
-
-    def _log(self, error: BaseException, what: str) -> None:
-        text = error_report(
-            error, what, with_traceback=self.background_errors == "log", reduced=self._reduces_tracebacks()
-        )
-        self.logger.log(self.log_level_for_errors, "%s", text)
-
-    def _reduces_tracebacks(self) -> bool:
+    def reduces_tracebacks(self) -> bool:
         """Whether logged tracebacks leave out the frames of this package; for subclasses."""
         return True
 
@@ -394,6 +377,8 @@ class PromisingContext:
 
     def who_waits(self) -> str:
         """Give a tree of who waits for whom at this moment, one task a line; for a person to read."""
+        from miniagents.promising._deadlock import who_waits
+
         return who_waits(self.loop)
 
     def waits_for_outside(self, reason: str) -> "_current.OutsideWait":

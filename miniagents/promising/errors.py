@@ -6,6 +6,7 @@
     +-- DeadlockError                 a wait that can never end
     +-- AppenderNotOpenError          used before `open()`
     +-- AppenderClosedError           used after `close()`
+    +-- ExitInBackgroundError         a background task asked for the end of the program
     +-- WrongThreadError              touched from another thread than its event loop's
     +-- NoRunningLoopError            asyncio is not running here
     +-- LoopIsRunningError            asyncio is running here already
@@ -36,6 +37,16 @@ class PromiseCancelledError(PromisingError):
 
 class DeadlockError(PromisingError):
     """Nobody is left who could end this wait: tasks wait in a circle, or a writer went without closing its stream."""
+
+
+class ExitInBackgroundError(PromisingError):
+    """What whoever awaits a background task gets when that task asked for the end of the program."""
+
+    def __init__(self, exit_error: BaseException) -> None:
+        super().__init__(
+            f"The background task raised {exit_error!r}, which asks for the end of the program; it is raised as it is "
+            "when the context ends."
+        )
 
 
 class AppenderNotOpenError(PromisingError):

@@ -9,6 +9,7 @@ leaves its output in `FOLDER/<round>.output`; the parent notes the signal and ho
 """
 
 import asyncio
+import faulthandler
 import json
 import os
 import random
@@ -27,6 +28,7 @@ FOLDER = Path(sys.argv[1])
 ROUNDS = int(sys.argv[2])
 SEED = sys.argv[3]
 MAX_DELAY_S = 0.04
+HANGS_AFTER_S = 15
 CALIBRATION = -1
 
 note_fd = -1
@@ -162,6 +164,8 @@ def become_the_child(round_number: int, ready_fd: int) -> None:
     os.dup2(output, 2)
     os.close(output)
     note_fd = os.open(FOLDER / f"{round_number}.events", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    # One that hangs says where, and ends with another exit code than any that is right.
+    faulthandler.dump_traceback_later(HANGS_AFTER_S, exit=True)
     os.write(ready_fd, b"!")
     os.close(ready_fd)
 

@@ -57,9 +57,14 @@ class Round:
             return f"the exit code is {self.exit_code}"
         if self.signal == signal.SIGTERM:
             return self.output or None
+        return None if self._tells_of_a_keyboard_interrupt_alone(is_at_the_edge) else self.output
+
+    def _tells_of_a_keyboard_interrupt_alone(self, is_at_the_edge: bool) -> bool:
         lines = self.output.splitlines()
-        is_an_interrupt_alone = lines and lines[-1] == "KeyboardInterrupt" and self.output.count("Traceback") == 1
-        return None if is_an_interrupt_alone and lines[0].startswith("Traceback") else self.output
+        if "never awaited" in self.output or not lines or lines[0] != "Traceback (most recent call last):":
+            return False
+        # Python's own interrupt, at the edge, may come while another exception is being handled.
+        return lines[-1] == "KeyboardInterrupt" and (is_at_the_edge or self.output.count("Traceback") == 1)
 
 
 @pytest.fixture(scope="module")

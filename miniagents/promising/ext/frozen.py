@@ -135,6 +135,12 @@ class Frozen(BaseModel):
     def __hash__(self) -> int:
         return self.cached("hash", lambda: hash((type(self), frozenset(self))))
 
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        # What was merely kept for speed is made anew elsewhere.
+        state["__pydantic_private__"] = {**(state["__pydantic_private__"] or {}), "_cache": None}
+        return state
+
     def __copy__(self: S) -> S:
         # Nothing in it can change, so that a copy would only be another name for it.
         return self
@@ -195,7 +201,8 @@ class Frozen(BaseModel):
     def hash_key(self) -> str:
         """The sha256 of `serialized` in hexadecimal: 40 digits, or all 64 where the context says `longer_hash_keys`.
 
-        Equal content gives an equal key, whatever the order of the fields. Works without an active context.
+        Content that is equal as JSON gives an equal key, whatever the order of the fields. Works without an active
+        context.
         """
         # Loaded when used: not every program asks for hashes.
         import hashlib
