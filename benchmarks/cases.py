@@ -210,7 +210,7 @@ CASES: tuple[Case, ...] = (
     Case(
         name="first-token-at-hand",
         what="a streamer has 2,000 tokens at hand: the part of the whole time after which its reader has the first",
-        ours=(at_hand := Work("ours", "first_token_at_hand", {"tokens": 2000})),
+        ours=(at_hand := Work("ours", "first_token_at_hand", {"tokens": 2000, "times": 30})),
         others=same_work(PUBLISHED, at_hand),
         target=0.05,
         unit="part",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from miniagents._segments import SequenceBuffer
 from miniagents._sequence_parts import AsyncPart
 from miniagents.errors import UnknownSettingError
+from miniagents.interaction import call_failure_line
 from miniagents.message_sequence import MessageSequencePromise, append_messages
 from miniagents.promising.ext.frozen import Frozen
 
@@ -92,7 +93,7 @@ class _Interception(AsyncPart):
         return f"the agent `{self.call.agent.alias}`"
 
     def failure_line(self) -> str:
-        return f"The agent `{self.call.agent.alias}` failed and nobody received its error"
+        return call_failure_line(self.call.agent.alias, self.owner)
 
 
 def load_extensions(settings: Mapping[str, Any], mini_agents: Any) -> Iterator[CallInterceptor]:

@@ -70,7 +70,6 @@ class MiniAgents(PromisingContext):
         self.errors_to_messages = errors_to_messages
         self.log_reduced_tracebacks = log_reduced_tracebacks
         self.interceptors: list[CallInterceptor] = list(interceptors)
-        self._open_calls: set[SequenceBuffer] = set()
         # Made when the first handler comes.
         self._persister: MessagePersister | None = None
         self._recorder: CallRecorder | None = None
@@ -90,6 +89,12 @@ class MiniAgents(PromisingContext):
         for handler in handlers:
             self.on_persist_message(handler)
         self.interceptors.extend(load_extensions(extensions, self))
+
+    def _start_afresh(self) -> None:
+        super()._start_afresh()
+        self._open_calls: set[SequenceBuffer] = set()
+        if self._recorder is not None:
+            self._recorder.forget_all()
 
     def on_persist_message(self, handler: HANDLER) -> HANDLER:
         """Register an async `handler(_, message)`; may be used as a decorator.

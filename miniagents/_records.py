@@ -75,8 +75,7 @@ class MessagePersister:
 
     def _state_of(self, message: Message) -> "_HandingOver":
         # Kept on the message object, as equal messages count as two; weakly, as it may outlive many contexts.
-        states: weakref.WeakKeyDictionary[MessagePersister, _HandingOver]
-        states = message.cached("persisted by", weakref.WeakKeyDictionary)
+        states = message.cached("persisted by", weakref.WeakKeyDictionary[MessagePersister, _HandingOver])
         state = states.get(self)
         if state is None:
             state = states[self] = _HandingOver()
@@ -165,6 +164,10 @@ class CallRecorder:
         self._unfinished[number] = record_replies
         requests.when_done(record_call)
         replies.when_done(record_replies)
+
+    def forget_all(self) -> None:
+        """Begin anew."""
+        self._unfinished.clear()
 
     def record_the_rest(self) -> None:
         """Record the calls whose messages are not all there, as they are."""

@@ -8,8 +8,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
+from typing import Any, TypeVar
 
 from miniagents._agent_call import Agent, AgentCall, GiveWay
 from miniagents._segments import SequenceBuffer
@@ -120,14 +120,14 @@ class InteractionContext:
 async def _unreceived_error(subtask: Awaitable[Any]) -> BaseException | None:
     """Wait until `subtask` is done; give its error unless somebody else has received that."""
     if isinstance(subtask, asyncio.Task):
-        task = cast("AnyTask", subtask)
+        task = subtask
         # Neither cancels the task when this is cancelled, nor takes its exception.
         await asyncio.wait([task])
         # One of asyncio's own names: whether nobody has asked for the exception yet.
         is_received = not getattr(task, "_log_traceback", True)
         return None if task.cancelled() or is_received else task.exception()
     if isinstance(subtask, Promise):
-        outcome = await cast("Promise[Any]", subtask).outcome()
+        outcome = await subtask.outcome()
         return outcome.receive() if isinstance(outcome, Failure) and not outcome.received else None
     try:
         await subtask
@@ -141,7 +141,7 @@ async def _unreceived_error(subtask: Awaitable[Any]) -> BaseException | None:
 def _is_well_over(subtask: Awaitable[Any]) -> bool:
     """Whether a subtask has ended without an error that somebody must still hear of."""
     if isinstance(subtask, asyncio.Task):
-        task = cast("AnyTask", subtask)
+        task = subtask
         return task.done() and not getattr(task, "_log_traceback", True)
     return isinstance(subtask, Promise) and not isinstance(subtask.outcome_if_done(), Failure) and subtask.done()
 
@@ -215,15 +215,18 @@ class AgentRun(Producer):
             if self.open_calls or self.subtasks:
                 await self.finish_replies(await_for_subtasks=True)
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who read the replies must hear of it
-            if isinstance(error, asyncio.CancelledError):
-                self._cancel_subtasks()
             finish_calls(self.open_calls)
             failure = self.context.failure(error, self)
             # The replies may have been closed early; the error is then for the log, if they were read.
             failure.had_reader = self.replies.had_reader
-            self.replies.close(failure)
-            if self.subtasks and not isinstance(error, asyncio.CancelledError):
+            if isinstance(error, asyncio.CancelledError):
+                self._cancel_subtasks()
+            elif self.subtasks:
+                # The error comes at its place and at once; the replies close when the subtasks are done.
+                self.replies.append(failure)
                 await self._drain_subtasks()
+                self.replies.close()
+            self.replies.close(failure)
         else:
             self.replies.close()
         finally:
@@ -275,11 +278,15 @@ class AgentRun(Producer):
 
     async def _drain_subtasks(self) -> None:
         """Wait for what is left after the agent has failed; its own error is the one that its readers get."""
-        while self.subtasks:
-            error = await _unreceived_error(self.subtasks.popleft())
-            if error is not None:
-                # Reported like any error that nobody received.
-                self.context.failure(error, self)
+        try:
+            while self.subtasks:
+                error = await _unreceived_error(self.subtasks.popleft())
+                if error is not None:
+                    # Reported like any error that nobody received.
+                    self.context.failure(error, self)
+        except asyncio.CancelledError:
+            self._cancel_subtasks()
+            raise
 
     def helpers(self) -> Iterable[AnyTask]:
         """Give the subtasks, which may reply too."""
@@ -288,13 +295,7 @@ class AgentRun(Producer):
 
     def trace(self) -> list[Agent]:
         """Give the agents from this one up to the first."""
-        agents: list[Agent] = []
-        producer: Producer | None = self
-        while producer is not None:
-            if isinstance(producer, AgentRun):
-                agents.append(producer.agent)
-            producer = producer.owner
-        return agents
+        return [self.agent, *agents_above(self.owner)]
 
     def is_call(self) -> bool:
         """It is an agent at work."""
@@ -318,9 +319,22 @@ class AgentRun(Producer):
 
     def failure_line(self) -> str:
         """Say who failed and who had called it."""
-        callers = [agent.alias for agent in self.trace()[1:]]
-        called_by = f" (called by {' < '.join(callers)})" if callers else ""
-        return f"The agent `{self.agent.alias}`{called_by} failed and nobody received its error"
+        return call_failure_line(self.agent.alias, self.owner)
+
+
+def agents_above(producer: Producer | None) -> Iterator[Agent]:
+    """Give the agents that `producer` works for, the nearest first."""
+    while producer is not None:
+        if isinstance(producer, AgentRun):
+            yield producer.agent
+        producer = producer.owner
+
+
+def call_failure_line(alias: str, owner: Producer | None) -> str:
+    """Say that a call failed, and who had called."""
+    callers = " < ".join(agent.alias for agent in agents_above(owner))
+    called_by = f" (called by {callers})" if callers else ""
+    return f"The agent `{alias}`{called_by} failed and nobody received its error"
 
 
 def find_current_run() -> AgentRun | None:

@@ -133,9 +133,7 @@ def text_message(text: str) -> Message:
 
 def _direct_sub_messages(value: object) -> Iterator[Message]:
     """Give the messages that `value` holds without another message in between."""
-    pending: list[Any] = (
-        [item for _, item in reversed(list(value.content_items()))] if isinstance(value, Frozen) else []
-    )
+    pending: list[Any] = [item for _, item in reversed(list(value))] if isinstance(value, Frozen) else []
     while pending:
         item = pending.pop()
         if isinstance(item, Message):
@@ -143,12 +141,12 @@ def _direct_sub_messages(value: object) -> Iterator[Message]:
         elif isinstance(item, tuple | frozenset):
             pending.extend(reversed(list(cast("tuple[Any, ...]", item))))
         elif isinstance(item, Frozen):
-            pending.extend(inner for _, inner in reversed(list(item.content_items())))
+            pending.extend(inner for _, inner in reversed(list(item)))
 
 
 def _serialize_with_references(frozen: Frozen) -> dict[str, Any]:
     serialized: dict[str, Any] = {}
-    for name, value in frozen.content_items():
+    for name, value in frozen:
         if isinstance(value, Message):
             serialized[f"{name}__hash_key"] = value.hash_key
         elif isinstance(value, tuple) and _holds_message(cast("tuple[Any, ...]", value)):

@@ -11,9 +11,6 @@ MessageType = object
 MessageTokenStreamer = Callable[[dict[str, Any]], AsyncIterator[str]]
 """`streamer(metadata_so_far)`: gives the tokens of a message; what it puts into the dict becomes fields of it."""
 
-AgentFunction = Callable[..., Awaitable[None]]
-"""`async def agent(ctx, **settings)`."""
-
 
 class PersistMessageHandler(Protocol):
     """`async def handler(_, message)`: told of every message that gets resolved. The first argument is the context."""

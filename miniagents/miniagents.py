@@ -153,8 +153,9 @@ class MiniAgent(Frozen):
             UnknownSettingError: the agent does not take a setting.
         """
         changes = dict(update or {})
-        settings = changes.pop("settings", None) or {}
-        return self.fork(**changes, **{name: value for name, value in dict(settings).items() if name != "class_"})
+        settings = cast("dict[str, Any]", dict(changes.pop("settings", None) or {}))
+        settings.pop("class_", None)
+        return self.fork(**changes, **settings)
 
     def __call__(self, *_: Any, **__: Any) -> Any:
         """Refuse to be called like a function.

@@ -9,7 +9,6 @@ from typing import Any
 
 from miniagents import InteractionContext, Message, MessagePromise, MessageSequencePromise, MiniAgents, miniagent
 from miniagents.ext.llms import ScriptedAgent
-from miniagents.ext.llms.scripted import Script
 
 
 def inside_context(coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
@@ -74,11 +73,6 @@ async def nested(ctx: InteractionContext, levels: int) -> None:
 async def talker(ctx: InteractionContext, count: int) -> None:
     for _ in range(count):
         ctx.reply("x")
-
-
-@miniagent
-async def writer(ctx: InteractionContext, tokens: int) -> None:
-    ctx.reply(message_of(tokens, 0))
 
 
 async def count_tokens(messages: MessageSequencePromise) -> int:
@@ -238,14 +232,18 @@ async def garbage_per_call(calls: int, kind: str) -> float:
         gc.enable()
 
 
-async def first_token_at_hand(tokens: int) -> float:
+async def first_token_at_hand(tokens: int, times: int) -> float:
     """The part of the time after which the reader has the first of the tokens, which a streamer has all at hand."""
-    began = time.process_time()
-    first_after = 0.0
-    async for promise in writer.inquire(tokens=tokens):
-        async for _ in promise:
-            first_after = first_after or time.process_time() - began
-    return first_after / (time.process_time() - began)
+    first_after = total = 0.0
+    for _ in range(times):
+        began = time.process_time()
+        is_first = True
+        async for _ in message_of(tokens, 0):
+            if is_first:
+                first_after += time.process_time() - began
+                is_first = False
+        total += time.process_time() - began
+    return first_after / total
 
 
 def history_of(turns: int) -> list[Message]:
@@ -255,6 +253,8 @@ def history_of(turns: int) -> list[Message]:
 async def dialog_turn(turn: int, times: int) -> float:
     """The CPU time of one turn of a dialog that sends all its history, and of which the answer is read."""
     history = history_of(turn)
+    # What is old was sent before.
+    await reader.inquire(history)
     began = time.process_time()
     for _ in range(times):
         await reader.inquire([*history, "a new message"])
@@ -301,8 +301,16 @@ async def replays(readers: int, tokens: int) -> float:
     return time.process_time() - began
 
 
-def model(tokens: int) -> Any:
-    return ScriptedAgent.fork(script=Script(["t"] * tokens, when_exhausted="repeat_last"), system="Be brief.")
+def model(tokens: int, *, burst: int = 0) -> Any:
+    """A model agent that answers with so many tokens, and waits after each so many."""
+
+    async def reply(prompt: Any) -> AsyncIterator[str]:
+        for index in range(tokens):
+            yield "t"
+            if burst and index % burst == burst - 1:
+                await asyncio.sleep(0)
+
+    return ScriptedAgent.fork(script=reply, system="Be brief.")
 
 
 async def agent_run(runs: int) -> None:
@@ -314,10 +322,10 @@ async def agent_run(runs: int) -> None:
 
 
 async def agents_at_once(runs: int) -> None:
-    agent = model(1)
+    agent = model(1, burst=1)
     for promise in [agent.inquire("hi") for _ in range(runs)]:
         assert len(await promise) == 1
 
 
 async def agent_stream(tokens: int) -> None:
-    assert await count_tokens(model(tokens).inquire("hi")) == tokens
+    assert await count_tokens(model(tokens, burst=1).inquire("hi")) == tokens

@@ -1,6 +1,7 @@
 """Which context is active where, and how to get to its loop from elsewhere."""
 
 import asyncio
+import concurrent.futures
 import contextvars
 import functools
 import inspect
@@ -98,12 +99,21 @@ def run_from_thread(context: "PromisingContext", func: Callable[..., Any], args:
             f"loop. Call `{getattr(func, '__name__', func)}` directly, and await what it returns."
         )
 
-    async def call() -> Any:
-        enter(context)
-        result = func(*args)
-        return await result if inspect.isawaitable(result) else result
+    done: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
-    return asyncio.run_coroutine_threadsafe(call(), loop).result()
+    async def call() -> None:
+        enter(context)
+        try:
+            result = func(*args)
+            done.set_result(await result if inspect.isawaitable(result) else result)
+        except BaseException as error:
+            done.set_exception(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+    # A task of the context's own, which waits for it like for any background work.
+    loop.call_soon_threadsafe(lambda: context.start_asap(call()))
+    return done.result()
 
 
 def require_async_handler(handler: object, name: str, parameters: str) -> None:

@@ -23,7 +23,11 @@ class ReportingContext(Protocol):
 
     logger: logging.Logger
     log_level_for_errors: int
-    background_errors: Literal["raise", "log"]
+
+    @property
+    def background_errors(self) -> Literal["raise", "log"]:
+        """What becomes of an error in an agent call whose replies nobody read."""
+        ...
 
     def reduces_tracebacks(self) -> bool:
         """Whether logged tracebacks leave out the frames of this package."""

@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from miniagents.promising._shutdown import cancel_and_wait
 from miniagents.promising._waiting import AnyTask
@@ -53,7 +53,7 @@ def run_in_new_loop(
                 result, error = loop.run_until_complete(main)
             except asyncio.CancelledError as cancellation:
                 # A signal in the very last step of the task.
-                result, error = None, cancellation
+                result, error = cast("T", None), cancellation
             except BaseException:
                 # A second Ctrl-C, or an exit raised right through the loop: what runs still gets to clean up.
                 _end_loop(loop, grace_s if interruption.count < 2 else 0.0)

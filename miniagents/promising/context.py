@@ -74,7 +74,7 @@ class PromisingContext:
         self.longer_hash_keys = longer_hash_keys
         self.logger = logger or logging.getLogger("miniagents")
         self.log_level_for_errors = log_level_for_errors
-        self.background_errors = background_errors
+        self.background_errors: Literal["raise", "log"] = background_errors
         self.read_ahead_by_default = read_ahead_by_default
         self.shutdown_grace_s = shutdown_grace_s
         self.stall_report_s = stall_report_s

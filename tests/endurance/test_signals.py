@@ -49,7 +49,8 @@ class Round:
         if left_open:
             return f"these began and never ended: {left_open}"
         if self.exit_code == 0 and self.has_ended:
-            return self.output or None  # the signal came too late
+            # It came too late. (Raised in a callback of the garbage collector, Python's own interrupt is only shown.)
+            return self.output if "_runner.py" in self.output else None
         # Before the loop runs, and after it has ended, SIGTERM does what it does to every Python program.
         is_at_the_edge = not self.has_begun or self.has_ended
         allowed = EXIT_CODES[self.signal] | ({-signal.SIGTERM} if is_at_the_edge else set())

@@ -26,7 +26,7 @@ def to_json(value: Any, field: str, nested: Callable[[Any], Any]) -> Any:
     kind = cast("type[Any]", type(value))
     if kind in PLAIN_CLASSES and kind is not bytes:
         return value
-    if hasattr(kind, "content_items"):
+    if hasattr(kind, "serialize"):
         return nested(value)
     if isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)

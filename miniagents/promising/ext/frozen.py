@@ -2,13 +2,13 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import wraps
 from pathlib import PurePath
-from typing import Any, ClassVar, TypeVar, Union, cast
+from typing import Any, TypeVar, Union, cast
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
@@ -28,7 +28,7 @@ FrozenType = Union[
 ]  # fmt: skip
 """What a field of a `Frozen` may hold."""
 
-_LEAF_CLASSES = (str, int, float, bytes, Decimal, UUID, date, time, timedelta, PurePath, Enum)
+_LEAF_CLASSES = (str, int, float, bytes, Decimal, UUID, datetime, date, time, timedelta, PurePath, Enum)
 
 
 class Frozen(BaseModel):
@@ -55,9 +55,6 @@ class Frozen(BaseModel):
 
     _cache: dict[str, Any] | None = PrivateAttr(default=None)
 
-    unfrozen_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that a subclass declares as not frozen; they are neither in the content nor in the hash key."""
-
     @model_validator(mode="before")
     @classmethod
     def _freeze_values(cls, values: Any) -> Any:
@@ -80,9 +77,9 @@ class Frozen(BaseModel):
         content = cast("dict[str, Any]", self.__dict__)
         for name in type(self).model_fields:
             value = content[name]
-            if type(value) is not str and name not in self.unfrozen_fields:
+            if type(value) is not str:
                 content[name] = frozen_field(value, name)
-            elif type(value) is str:
+            else:
                 check_text(value, name)
         return self
 
@@ -175,19 +172,11 @@ class Frozen(BaseModel):
         return self.cached("full_json", lambda: json_text(self._full_content()))
 
     def _full_content(self) -> dict[str, Any]:
-        return {name: to_json(value, name, nested=Frozen._full_content) for name, value in self.content_items()}
+        return {name: to_json(value, name, nested=Frozen._full_content) for name, value in self}
 
     def serialize(self) -> dict[str, Any]:
         """Give the content as a dict that JSON can hold; this is what `hash_key` is made of. Sequences stay tuples."""
-        return {
-            name: to_json(value, name, nested=lambda frozen: frozen.serialize()) for name, value in self.content_items()
-        }
-
-    def content_items(self) -> Iterator[tuple[str, Any]]:
-        """Give the (name, value) pairs that make up the content: all fields but the unfrozen ones."""
-        for name, value in self:
-            if name not in self.unfrozen_fields:
-                yield name, value
+        return {name: to_json(value, name, nested=lambda frozen: frozen.serialize()) for name, value in self}
 
     @property
     def serialized(self) -> str:
