@@ -17,7 +17,7 @@ def corrected(prompt: Prompt) -> str:
 
 
 if os.environ.get("ANTHROPIC_API_KEY"):
-    assistant = AnthropicAgent.fork(model="claude-sonnet-4-5", max_tokens=1000)
+    assistant = AnthropicAgent.fork(model="claude-sonnet-5-5", max_tokens=1000)
 else:
     assistant = ScriptedAgent.fork(alias="ASSISTANT", script=corrected)
 

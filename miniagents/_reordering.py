@@ -80,6 +80,10 @@ class SequenceReader(AsyncIterator[MessagePromise]):
         self._since = 0
         self._gave_way_at = 0.0
         self.reading_task: AnyTask | None = None
+        if not self._root.is_complete:
+            # Known from here on, so that nothing is cancelled under it.
+            self.reading_task = current_task()
+            self._root.add_reader(self)
 
     def __aiter__(self) -> "SequenceReader":
         return self
@@ -126,9 +130,6 @@ class SequenceReader(AsyncIterator[MessagePromise]):
             await self._wait(buffer, index)
 
     def _wait(self, buffer: SequenceBuffer, index: int) -> Awaitable[None]:
-        if self.reading_task is None:
-            self.reading_task = current_task()
-            self._root.add_reader(self)
         buffer.begin()
         if buffer.end is not None:
             return cast("Awaitable[None]", give_way())
@@ -219,6 +220,8 @@ def keep_what_is_there(buffer: SequenceBuffer) -> None:
 def _reshape(buffer: SequenceBuffer, pieces: list[Any], leaf: Buffer[Any]) -> None:
     buffer.pieces[:] = pieces
     buffer.version += 1
+    buffer.resolved_count = 0
+    buffer.is_resolved = False
     _epoch[0] += 1
     # Every reader that has come to the front of this sequence waits there.
     leaf.wake()

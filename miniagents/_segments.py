@@ -20,13 +20,25 @@ LEAST_SUSPICIOUS_DEPTH = 64
 class SequenceBuffer(Buffer[Any]):
     """The segments of a message sequence: texts, messages, message promises, failures, and nested sequences."""
 
-    __slots__ = ("close_later", "inserting", "is_complete", "nested", "shown_errors", "version")
+    __slots__ = (
+        "close_later",
+        "inserting",
+        "is_complete",
+        "is_resolved",
+        "nested",
+        "resolved_count",
+        "shown_errors",
+        "version",
+    )
 
     def __init__(self, bound: int | None = None, name: str = "a message sequence") -> None:
         super().__init__(bound, name)
         self.version = 0
         # Whether everything, nested sequences included, is known to be there.
         self.is_complete = False
+        # Whether all its messages are resolved as well, and how many segments at its beginning are known to be.
+        self.is_resolved = False
+        self.resolved_count = 0
         self.nested: list[SequenceBuffer] | None = None
         self.shown_errors: list[Failure] | None = None
         self.inserting: set[Producer] | None = None
@@ -202,7 +214,10 @@ def pending_parts(buffer: Buffer[Any], *, with_messages: bool = True) -> Iterato
 
     Whoever takes one must wait until it is there before asking for the next.
     """
-    stack: list[tuple[SequenceBuffer, int, int]] = [(cast("SequenceBuffer", buffer), 0, 0)]
+    root = cast("SequenceBuffer", buffer)
+    # Looked at anew each time that it matters, so that it begins where the last look found something missing.
+    stack: list[tuple[SequenceBuffer, int, int]] = [(root, root.resolved_count if with_messages else 0, root.version)]
+    is_all_there = True
     while stack:
         current, index, version = stack.pop()
         if current.version != version:
@@ -210,17 +225,30 @@ def pending_parts(buffer: Buffer[Any], *, with_messages: bool = True) -> Iterato
         while index < len(current.pieces):
             piece = current.pieces[index]
             index += 1
-            if isinstance(piece, MessagePromise):
-                if with_messages and not piece.done():
-                    yield piece
-            elif is_nested(piece) and not piece.buffer().is_complete:
+            if is_nested(piece):
+                nested = piece.buffer()
+                if nested.is_resolved or (nested.is_complete and not with_messages):
+                    _note_resolved(current, index, with_messages=with_messages)
+                    continue
                 stack.append((current, index, current.version))
                 if is_circular(outer for outer, _, _ in stack):
                     return
-                nested = piece.buffer()
-                stack.append((nested, 0, nested.version))
+                stack.append((nested, nested.resolved_count if with_messages else 0, nested.version))
                 break
+            if with_messages and isinstance(piece, MessagePromise) and not piece.done():
+                is_all_there = False
+                yield piece
+            _note_resolved(current, index, with_messages=with_messages)
         else:
             if current.end is None:
+                is_all_there = False
                 yield current
                 stack.append((current, index, current.version))
+    if is_all_there and with_messages:
+        root.is_resolved = True
+
+
+def _note_resolved(buffer: SequenceBuffer, index: int, *, with_messages: bool) -> None:
+    """Take note that the segment before `index` is resolved, if all before it are."""
+    if with_messages and buffer.resolved_count == index - 1:
+        buffer.resolved_count = index

@@ -7,6 +7,7 @@ MiniAgentsError (= PromisingError)     catch this to catch all of them
 +-- UnknownSettingError                a setting that the agent, or the context, does not take
 +-- CallFinishedError                  a message was sent on a call that is finished
 +-- NotInAgentError                    there is no `InteractionContext` here (a `NoActiveContextError`)
++-- RepliesClosedError                 a reply came too late (an `AppenderClosedError`)
 +-- MissingExtraError                  an optional package is not installed
 +-- everything in `miniagents.ext.llms.errors`: what goes wrong with models
 """
@@ -47,7 +48,7 @@ class NotAMessageError(MiniAgentsError, TypeError):
         elif isinstance(value, int | float | complex):
             hint = f" Send it as text: `str({value!r})`."
         super().__init__(
-            f"{_shortened(value)} is a `{kind}`, which cannot become a message.{hint} Allowed are `str`, `dict`, "
+            f"{_shortened(value)} is of type `{kind}`, which cannot become a message.{hint} Allowed are `str`, `dict`, "
             "pydantic models, `Message`, `MessagePromise`, `MessageSequencePromise`, exceptions, `None`, and (async) "
             "iterables of these, nested as deep as you like."
         )
@@ -79,6 +80,16 @@ class NotInAgentError(NoActiveContextError):
         super(NoActiveContextError, self).__init__(
             "This code does not run inside of an agent, so there is no `InteractionContext`. Ask for it in an agent's "
             "function, or in what that function calls; it is also the first argument of the function."
+        )
+
+
+class RepliesClosedError(AppenderClosedError):
+    """A reply, or a subtask, came after the replies of its call had been closed."""
+
+    def __init__(self, alias: str, action: str) -> None:
+        super(AppenderClosedError, self).__init__(
+            f"Cannot {action}: the replies of `{alias}` are closed. Do it before the agent's function returns, and "
+            "before `afinish_early()`; for work that ends later, call `ctx.wait_for(...)` in time."
         )
 
 
@@ -118,6 +129,7 @@ __all__ = [
     "PromiseCancelledError",
     "PromisingContextError",
     "PromisingError",
+    "RepliesClosedError",
     "SyncWithError",
     "UnknownSettingError",
     "WrongActiveContextError",

@@ -13,13 +13,12 @@ from typing import Any, TypeVar
 
 from miniagents._agent_call import Agent, AgentCall, GiveWay
 from miniagents._segments import SequenceBuffer
-from miniagents.errors import NotInAgentError
+from miniagents.errors import NotInAgentError, RepliesClosedError
 from miniagents.message_sequence import MessageSequencePromise, append_messages, append_out_of_order
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_producer, current_task
 from miniagents.promising._runner import discard
 from miniagents.promising._waiting import AnyTask, check_thread
-from miniagents.promising.errors import AppenderClosedError
 from miniagents.promising.promise import Promise
 
 T = TypeVar("T")
@@ -64,7 +63,7 @@ class InteractionContext:
 
         Raises:
             NotAMessageError: something in it cannot become a message.
-            AppenderClosedError: the replies are closed already.
+            RepliesClosedError: the replies are closed already.
         """
         buffer = self._writable("reply")
         append_messages(buffer, messages, self._run)
@@ -74,7 +73,7 @@ class InteractionContext:
         """Send replies that are delivered as soon as they are there, ahead of earlier ones that are not.
 
         Raises:
-            NotAMessageError, AppenderClosedError: as for `reply`.
+            NotAMessageError, RepliesClosedError: as for `reply`.
         """
         buffer = self._writable("reply")
         append_out_of_order(buffer, messages, self._run)
@@ -87,11 +86,11 @@ class InteractionContext:
         an error of the agent, unless somebody else awaits it and handles it.
 
         Raises:
-            AppenderClosedError: the agent has ended already.
+            RepliesClosedError: the agent has ended already.
         """
         if self._run.requests is None:
             discard(awaitable)
-            raise AppenderClosedError(f"InteractionContext of {self.this_agent.alias}", "wait for a subtask")
+            raise RepliesClosedError(self.this_agent.alias, "wait for a subtask")
         if asyncio.iscoroutine(awaitable):
             awaitable = self._run.start_subtask(awaitable) if start_asap_if_coroutine else _Later(self._run, awaitable)
         self._run.add_subtask(awaitable)
@@ -113,7 +112,7 @@ class InteractionContext:
         buffer = self._run.replies
         check_thread(buffer.thread_id, action)
         if buffer.is_settled() and not isinstance(buffer.end, Failure):
-            raise AppenderClosedError(f"InteractionContext of {self.this_agent.alias}", action)
+            raise RepliesClosedError(self.this_agent.alias, action)
         return buffer
 
 

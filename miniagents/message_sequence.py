@@ -6,7 +6,7 @@ forwarding through one costs.
 """
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any, cast
 
 from miniagents._flattening import Flattener
@@ -22,6 +22,9 @@ from miniagents.promising.appender import StreamAppender
 from miniagents.promising.promise_typing import PromiseStreamer
 from miniagents.promising.promising import PromisingContext, StreamedPromise
 from miniagents.promising.sentinels import NO_VALUE
+
+AT_ONCE = 500
+"""How many segments of a sequence are put together in one go."""
 
 
 class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]]):
@@ -111,6 +114,18 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
         keep_what_is_there(cast("SequenceBuffer", self._buffer))
 
     # -- for the package -----------------------------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, Any, tuple[Message, ...]]:
+        if self._value is NO_VALUE and len(self._buffer.pieces) > AT_ONCE:
+            # So many that putting them together must let others run in between.
+            if not self._buffer.had_reader:
+                self._buffer.mark_read()
+            yield from self._outcome().__await__()
+        return (yield from super().__await__())
+
+    def done(self) -> bool:
+        """Whether `await` would give the messages, or an error, without waiting."""
+        return self._value is not NO_VALUE or self._is_all_there()
 
     def outcome_if_done(self) -> Any:
         """Give the tuple of messages, the `Failure`, or `NO_VALUE`, without waiting."""
@@ -203,16 +218,17 @@ class MessageSequence:
         start_asap: bool | None = None,  # noqa: FBT001
         incoming_streamer: PromiseStreamer[Any] | None = None,
         errors_to_messages: bool = False,  # noqa: FBT001, FBT002
+        read_ahead: int | None = None,
     ) -> None:
         if incoming_streamer is None:
             self.message_appender = MessageSequenceAppender(appender_capture_errors)
             buffer = cast("SequenceBuffer", self.message_appender.unopened_stream())
             context = PromisingContext.find_current()
-            buffer.bound = None if context is None else context.read_ahead_by_default
+            buffer.bound = read_ahead if context is None or read_ahead is not None else context.read_ahead_by_default
             promise = MessageSequencePromise.of_buffer(buffer)
         else:
             self.message_appender = None
-            promise = streamed_sequence(incoming_streamer, start_asap, after=[])
+            promise = streamed_sequence(incoming_streamer, start_asap, after=[], read_ahead=read_ahead)
         self.sequence_promise = errors_as_messages(promise) if errors_to_messages else promise
 
     @staticmethod
@@ -298,11 +314,13 @@ def streamed_sequence(
     streamer: PromiseStreamer[Any],
     start_asap: bool | None,  # noqa: FBT001 - passed on as it came
     after: list[SequenceBuffer],
+    read_ahead: int | None = None,
 ) -> MessageSequencePromise:
     """Give a sequence of what `streamer` gives, to begin when the sequences in `after` are there."""
     context = PromisingContext.get_current()
     eager = context.start_everything_asap_by_default if start_asap is None else start_asap
-    buffer = SequenceBuffer(context.read_ahead_by_default if eager else context.read_ahead_by_default or 0)
+    bound = context.read_ahead_by_default if read_ahead is None else read_ahead
+    buffer = SequenceBuffer(bound if eager else bound or 0)
     producer = AsyncPart(context, buffer, is_lazy=not eager)
     producer.streamer = streamer
     producer.after = after

@@ -68,12 +68,15 @@ class Message(Frozen):
         content: str | None = None,
         start_asap: bool | None = None,  # noqa: FBT001 - the published signature
         message_token_streamer: "MessageTokenStreamer | MessageTokenAppender | None" = None,
+        *,
+        read_ahead: int | None = None,
         **preliminary_metadata: Any,
     ) -> "MessagePromise":
         """Give a promise of a message of this class.
 
         With a `message_token_streamer` the tokens come from it, and its text is what they make together; else the
         message is resolved from the start. The metadata become fields, readable at once as `preliminary_metadata`.
+        `read_ahead` is how many tokens the streamer may be ahead of its furthest reader; see `StreamedPromise`.
 
         Raises:
             ValueError: there are content and a token streamer, or a field cannot be frozen.
@@ -86,7 +89,9 @@ class Message(Frozen):
                 f"A message gets its text either from `content` or from a `message_token_streamer`, not from both; "
                 f"`content` is {content!r}. Let the streamer yield it."
             )
-        return MessagePromise(start_asap, message_token_streamer, message_class=cls, **preliminary_metadata)
+        return MessagePromise(
+            start_asap, message_token_streamer, message_class=cls, read_ahead=read_ahead, **preliminary_metadata
+        )
 
     def serialize(self) -> dict[str, Any]:
         """Give the content as a dict that JSON can hold, nested messages replaced by their hash keys."""

@@ -3,18 +3,16 @@
 They are LLM agents like those of the providers, so that everything around them works as with a real model.
 """
 
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from miniagents.errors import MiniAgentsError
 from miniagents.ext._chat_markdown import from_markdown
+from miniagents.ext.llms._words import words_of
 from miniagents.ext.llms.llm_common import LLMAgent
 from miniagents.ext.llms.prompt import Prompt
 from miniagents.miniagents import MiniAgent, miniagent
-
-_TOKEN = re.compile(r"\s*\S+\s*")
 
 
 class ScriptFileError(MiniAgentsError):
@@ -44,7 +42,7 @@ class EchoAgent(LLMAgent):
 
     async def stream_answer(self, prompt: Prompt, answer_fields: dict[str, Any]) -> AsyncIterator[str]:
         """Yield the words of the last turn, with the blanks between them as they were."""
-        for token in _TOKEN.findall(prompt.last_text):
+        for token in words_of(prompt.last_text):
             yield token
 
 
@@ -65,7 +63,7 @@ class ScriptFileAgent(LLMAgent):
         given = sum(turn.role == "assistant" for turn in prompt.turns)
         if given >= len(self.replies):
             raise ScriptEndedError(self.model, len(self.replies))
-        for token in _TOKEN.findall(self.replies[given]):
+        for token in words_of(self.replies[given]):
             yield token
 
 

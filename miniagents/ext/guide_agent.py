@@ -1,7 +1,6 @@
 """`guide_agent`: answers questions about miniagents from its documentation, offline, and shows agents at work."""
 
 import asyncio
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -18,12 +17,12 @@ from miniagents.ext._guide_texts import (
     unknown_command,
 )
 from miniagents.ext._guide_words import meaningful_words
+from miniagents.ext.llms._words import words_of
 from miniagents.ext.llms.llm_common import AssistantMessage
 from miniagents.interaction import InteractionContext
 from miniagents.messages import MessageTokenAppender
 from miniagents.miniagents import miniagent
 
-_TOKEN: Final = re.compile(r"\s*\S+\s*\Z|\s*\S+|\s+")
 _MORE: Final = frozenset({"more", "/more"})
 _DEMO_COMMANDS: Final = frozenset({"/demo", "/demos", "demo"})
 _DEMO_WORDS: Final = frozenset({"demo", "demos", "demonstration", "demonstrations", "live"})
@@ -63,7 +62,7 @@ async def guide_agent(ctx: InteractionContext, docs_folder: Path | None = None) 
         is_command = bool(said) and said[-1].startswith("/")
         if not (has_spoken or is_command or "not an LLM" in text):
             text += f"\n\n({NOT_A_MODEL})"
-        for token in _TOKEN.findall(text):
+        for token in words_of(text):
             await show(token)
 
 

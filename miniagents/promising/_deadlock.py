@@ -11,6 +11,7 @@ stuck tasks themselves does, nothing is proved and nothing is said.
 """
 
 import asyncio
+import contextvars
 import gc
 import weakref
 from collections.abc import Iterable, Iterator
@@ -60,18 +61,21 @@ class LoopWatch:
         # Weakly: a waiter leads to its stream and to all that is in it.
         self._since: weakref.WeakKeyDictionary[Waiter, float] = weakref.WeakKeyDictionary()
         self._watched: weakref.WeakSet[AnyTask] = weakref.WeakSet()
+        self._look_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def retire(self) -> None:
         """Look no more."""
         armed_loops.discard(self.loop)
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
+        for timer in (self._look_timer, self._stall_timer):
+            if timer is not None:
+                timer.cancel()
 
     def arm(self) -> None:
         """See to it that somebody looks soon."""
         armed_loops.add(self.loop)
-        self.loop.call_later(self._look_after_s, self._look)
+        # In an empty context, as a timer would keep alive whatever the variables of this task lead to.
+        self._look_timer = self.loop.call_later(self._look_after_s, self._look, context=contextvars.Context())
 
     def _look(self) -> None:
         armed_loops.discard(self.loop)
@@ -147,7 +151,9 @@ class LoopWatch:
             due_at = min(self._since.values()) + stall_s
             youngest_at = max(self._since.values()) + stall_s
             waiters = weakref.WeakSet(self._since)
-            self._stall_timer = self.loop.call_at(max(due_at, youngest_at), self._report_stall, waiters)
+            self._stall_timer = self.loop.call_at(
+                max(due_at, youngest_at), self._report_stall, waiters, context=contextvars.Context()
+            )
 
     def _report_stall(self, waiters: "weakref.WeakSet[Waiter]") -> None:
         self._stall_timer = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import logging
 import traceback
 import weakref
@@ -12,10 +13,11 @@ from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer
 
 _PACKAGE_FOLDER = str(Path(__file__).parent.parent)
-MAX_ERRORS_KEPT = 10_000
+MAX_ERRORS_KEPT = 1_000
 """A server that runs for months must not keep every error of its life."""
-MAX_ERRORS_WITH_LOCALS = 100
-"""Beyond these, what the frames of an error held is let go; their lines still show in its traceback."""
+
+
+_numbers = itertools.count()
 
 
 class ReportingContext(Protocol):
@@ -39,17 +41,18 @@ class BackgroundErrors:
 
     def __init__(self, context: ReportingContext) -> None:
         self._context = context
+        self._number = next(_numbers)
         self._failures: weakref.WeakSet[Failure] = weakref.WeakSet()
         self._errors: dict[int, BaseException] = {}
         self._more = 0
 
     def is_new(self, error: BaseException) -> bool:
         """Whether this very exception object comes for the first time."""
-        if getattr(error, "_miniagents_told", False):
+        if getattr(error, "_miniagents_told_by", None) == self._number:
             return False
         # Noted on the exception itself: to keep every one that was told would keep all that its frames hold.
         with contextlib.suppress(AttributeError):
-            error._miniagents_told = True  # pyright: ignore[reportAttributeAccessIssue]
+            error._miniagents_told_by = self._number  # pyright: ignore[reportAttributeAccessIssue]
         return True
 
     def add(self, error: BaseException) -> None:
@@ -60,8 +63,6 @@ class BackgroundErrors:
             self._more += 1
             return
         self._errors[id(error)] = error
-        if len(self._errors) > MAX_ERRORS_WITH_LOCALS:
-            traceback.clear_frames(error.__traceback__)
 
     def failure(self, error: BaseException, producer: Producer | None, what: str | None) -> Failure:
         """Keep `error`, to be reported if nobody receives it; `what` failed, if not `producer` as a whole."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import FrameType
 from typing import Any, TypeVar, cast
 
-from miniagents.promising._shutdown import cancel_and_wait
+from miniagents.promising._shutdown import abandoned, cancel_and_wait
 from miniagents.promising._waiting import AnyTask
 from miniagents.promising.errors import ExitInBackgroundError, LoopIsRunningError
 
@@ -117,7 +117,7 @@ async def without_exits(awaitable: Awaitable[T], on_exit: Callable[[BaseExceptio
 async def _end_all(grace_s: float) -> None:
     """End what the program itself left running on this loop, and what the loop needs to have ended."""
     me = asyncio.current_task()
-    others = {task: None for task in asyncio.all_tasks() if task is not me}
+    others = {task: None for task in asyncio.all_tasks() if task is not me and task not in abandoned}
     await cancel_and_wait(others, grace_s, logging.getLogger("miniagents"))
     loop = asyncio.get_running_loop()
     await loop.shutdown_asyncgens()

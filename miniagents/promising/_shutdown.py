@@ -2,11 +2,15 @@
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Mapping
 from typing import Any, cast
 
 from miniagents.promising._producer import Producer, current_task
 from miniagents.promising._waiting import AnyTask
+
+abandoned: "weakref.WeakSet[AnyTask]" = weakref.WeakSet()
+"""Tasks that were named and left behind, and that nobody need wait for again."""
 
 
 async def cancel_and_wait(tasks: Mapping[AnyTask, Producer | None], grace_s: float, logger: logging.Logger) -> None:
@@ -32,6 +36,7 @@ async def cancel_and_wait(tasks: Mapping[AnyTask, Producer | None], grace_s: flo
             names = ", ".join(_describe(task, tasks.get(task)) for task in remaining)
             if grace_s > 0:
                 logger.error("These tasks ignored their cancellation for %g s and are left behind: %s", grace_s, names)
+            abandoned.update(remaining)
             for task in remaining:
                 # Told here, and not once more by asyncio when the loop is closed.
                 cast("Any", task)._log_destroy_pending = False

@@ -245,6 +245,8 @@ class PromisingContext:
         task = loop.create_task(without_exits(awaitable, self.errors.add), name=name)
         self.background.adopt(task, None)
         task.add_done_callback(functools.partial(self._background_task_ended, suppress_errors))
+        # One that is cancelled before its first step would else be reported as never awaited.
+        task.add_done_callback(lambda _: discard(awaitable))
         return task
 
     def _background_task_ended(self, suppress_errors: bool, task: AnyTask) -> None:  # noqa: FBT001 - partially applied

@@ -32,6 +32,7 @@ class FlatSequence(Generic[IN, OUT]):
         flattener: SequenceFlattener[IN, OUT] | None = None,
         start_asap: bool | None = None,  # noqa: FBT001 - the published signature
         sequence_promise_class: type[StreamedPromise[Any, Any]] = StreamedPromise,
+        read_ahead: int | None = None,
     ) -> None:
         if flattener is None and not overrides(self, FlatSequence, "_flattener"):
             raise FunctionNotProvidedError(
@@ -40,7 +41,9 @@ class FlatSequence(Generic[IN, OUT]):
             )
         self._flattener_function = flattener
         self._incoming_streamer = incoming_streamer
-        self.sequence_promise = sequence_promise_class(streamer=self._flat_items, start_asap=start_asap)
+        self.sequence_promise = sequence_promise_class(
+            streamer=self._flat_items, start_asap=start_asap, read_ahead=read_ahead
+        )
 
     def _flattener(self, item: IN) -> AsyncIterator[OUT]:
         """Yield what one incoming item stands for; for subclasses that override it."""

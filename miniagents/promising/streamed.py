@@ -266,6 +266,10 @@ class StreamReader(AsyncIterator[PIECE_co]):
         self._gave_way_at = 0.0
         self._gave_way_at_index = 0
         self.reading_task: AnyTask | None = None
+        if buffer.end is None:
+            # Known from here on, so that nothing is cancelled under it.
+            self.reading_task = current_task()
+            buffer.add_reader(self)
 
     def __aiter__(self) -> "StreamReader[PIECE_co]":
         return self
@@ -288,8 +292,9 @@ class StreamReader(AsyncIterator[PIECE_co]):
                 return piece
             if buffer.end is not None:
                 return self._finish(buffer.end)
-            if self.reading_task is None:
-                self._begin(buffer)
+            producer = buffer.producer
+            if producer is not None and producer.task is None:
+                buffer.begin()
                 if buffer.end is not None:
                     continue
             if buffer.bound is not None:
@@ -307,12 +312,6 @@ class StreamReader(AsyncIterator[PIECE_co]):
         self._gave_way_at = now
         self._gave_way_at_index = index
         return not is_first
-
-    def _begin(self, buffer: Buffer[Any]) -> None:
-        # Only a reader that has to wait needs to be known: nothing can be cancelled under one that finds all it wants.
-        self.reading_task = current_task()
-        buffer.add_reader(self)
-        buffer.begin()
 
     def _finish(self, end: Any) -> Any:
         self.reading_task = None

@@ -13,13 +13,13 @@ It is an `LLMAgent` like those that ask real models: prompts, roles, streaming a
 
 import asyncio
 import inspect
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias, cast
 
 from pydantic import field_validator
 
 from miniagents.ext.llms._streams import closed_at_the_end
+from miniagents.ext.llms._words import words_of
 from miniagents.ext.llms.errors import ScriptExhaustedError
 from miniagents.ext.llms.llm_common import LLMAgent, TokenUsage
 from miniagents.ext.llms.prompt import Prompt
@@ -33,8 +33,6 @@ FixedReply: TypeAlias = str | Message | BaseException | Sequence[Step]
 ReplyFunction: TypeAlias = Callable[[Prompt], FixedReply | Awaitable[FixedReply] | AsyncIterator[str]]
 Reply: TypeAlias = FixedReply | ReplyFunction
 """What a model answers, see `Script`."""
-
-_TOKEN = re.compile(r"\s*\S+\s*\Z|\s*\S+|\s+")
 
 
 class Script:
@@ -159,7 +157,7 @@ class ScriptedAgent(LLMAgent):
 
 async def _steps_of(reply: Any) -> AsyncIterator[Any]:
     if isinstance(reply, str | Message):
-        for token in _TOKEN.findall(str(reply)):
+        for token in words_of(str(reply)):
             yield token
     elif hasattr(reply, "__aiter__"):
         async with closed_at_the_end(reply):
