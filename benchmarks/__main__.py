@@ -67,9 +67,9 @@ def versions_of(processes: dict[str, SubjectProcess]) -> dict[str, str]:
     for name, process in processes.items():
         if process.subject.package:
             try:
-                versions[process.subject.requirement.partition("==")[0] or name] = process.version()
-            except NotMeasuredError:
-                versions[name] = "of this repository"
+                versions[name] = process.version()
+            except NotMeasuredError as error:
+                versions[name] = str(error)
     return versions
 
 

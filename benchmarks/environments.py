@@ -30,7 +30,7 @@ PEERS = (
     Subject("openai-agents", "on_openai_agents", "openai-agents", "openai-agents"),
     Subject("langgraph", "on_langgraph", "langgraph", "langgraph"),
     Subject("autogen", "on_autogen", "autogen-agentchat", "autogen-agentchat"),
-    Subject("agent-framework", "on_agent_framework", "agent-framework", "agent-framework-core"),
+    Subject("agent-framework", "on_agent_framework", "agent-framework-core", "agent-framework-core"),
 )
 
 

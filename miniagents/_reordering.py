@@ -8,7 +8,7 @@ new shape, so that all readers at all times see one order. Cancelling reshapes t
 gone.
 """
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic
 from typing import Any, cast
 
@@ -54,6 +54,7 @@ class SequenceReader(AsyncIterator[MessagePromise]):
         "_gave_way_at",
         "_index",
         "_parents",
+        "_part_at",
         "_raises",
         "_root",
         "_since",
@@ -63,10 +64,17 @@ class SequenceReader(AsyncIterator[MessagePromise]):
         "reading_task",
     )
 
-    def __init__(self, buffer: Buffer[Any], *, raises: bool = True) -> None:
+    def __init__(
+        self,
+        buffer: Buffer[Any],
+        *,
+        raises: bool = True,
+        part_at: Callable[[list[Any], int], Any] = materialize,
+    ) -> None:
         self._root: SequenceBuffer = cast("SequenceBuffer", buffer)
         self._buffer: SequenceBuffer = self._root
         self._raises = raises
+        self._part_at = part_at
         self._index: int = 0
         # How many messages were passed so far, and how many of them before the current buffer was entered.
         self._count: int = 0
@@ -116,7 +124,7 @@ class SequenceReader(AsyncIterator[MessagePromise]):
                     return piece
                 if piece.__class__ is Failure:
                     return self._failure(piece)
-                return materialize(buffer.pieces, index)
+                return self._part_at(buffer.pieces, index)
             if buffer.end is not None:
                 if not self._parents:
                     return self._finish(buffer.end)
@@ -158,7 +166,7 @@ class SequenceReader(AsyncIterator[MessagePromise]):
         self._index = 0
         self._entered_at = self._count
         self._version = self._buffer.version
-        if not is_circular(buffer for buffer, *_ in self._parents):
+        if not is_circular(self._parents):
             return True
         self._buffer, self._index, self._entered_at, self._version = self._parents[0]
         self._parents.clear()

@@ -3,7 +3,7 @@
 A segment is a text, a message, a message promise, a failure, or another sequence (or the rest of one).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from miniagents.messages import Message, MessagePromise, promise_of_text, text_message
@@ -123,12 +123,13 @@ class Link:
         return self._buffer
 
 
-def is_circular(path: Iterable[object]) -> bool:
-    """Whether a walk has come to a sequence that it is in the middle of: one that contains itself has no end."""
-    visited = [id(buffer) for buffer in path]
+def is_circular(path: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether a walk, whose stack of (buffer, ...) this is, has come to a sequence that it is in the middle of."""
+    depth = len(path)
     # Looked at ever more seldom, as a walk may well be thousands of sequences deep.
-    depth = len(visited)
-    return depth >= LEAST_SUSPICIOUS_DEPTH and not depth & (depth - 1) and len(set(visited)) < depth
+    if depth < LEAST_SUSPICIOUS_DEPTH or depth & (depth - 1):
+        return False
+    return len({id(buffer) for buffer, *_ in path}) < depth
 
 
 def circle_failure() -> Failure:
@@ -161,6 +162,17 @@ def materialize(pieces: list[Any], index: int) -> MessagePromise:
     return promise
 
 
+def message_at(pieces: list[Any], index: int) -> MessagePromise | Message:
+    """Give the segment at `index`, which is no sequence, as a message if it is one already, else as a promise.
+
+    For whoever wants nothing but the messages: most of them never need a promise.
+    """
+    piece = pieces[index]
+    if piece.__class__ is str:
+        piece = pieces[index] = text_message(piece)
+    return piece
+
+
 def announced(pieces: list[Any], index: int) -> MessagePromise:
     """Give the segment at `index` as a promise that those who listen hear of; see `materialize`."""
     if pieces[index].__class__ is str:
@@ -179,8 +191,8 @@ def is_complete(buffer: SequenceBuffer) -> bool:
     return buffer.is_complete
 
 
-def flat_parts(buffer: Buffer[Any]) -> Iterator[Any]:
-    """Give what is there, flat: `MessagePromise` or `Failure`; then the open `Buffer` if more is to come."""
+def flat_parts(buffer: Buffer[Any], part_at: Callable[[list[Any], int], Any] = materialize) -> Iterator[Any]:
+    """Give what is there, flat: what `part_at` makes of it, or `Failure`; the open `Buffer` last if more is to come."""
     stack: list[tuple[Buffer[Any], int]] = [(buffer, 0)]
     skip = 0
     while stack:
@@ -190,7 +202,7 @@ def flat_parts(buffer: Buffer[Any]) -> Iterator[Any]:
             index += 1
             if is_nested(piece):
                 stack.append((current, index))
-                if is_circular(buffer for buffer, _ in stack):
+                if is_circular(stack):
                     yield circle_failure()
                     return
                 skip += offset_of(piece)
@@ -198,7 +210,7 @@ def flat_parts(buffer: Buffer[Any]) -> Iterator[Any]:
             elif skip:
                 skip -= 1
             else:
-                yield piece if isinstance(piece, Failure) else materialize(current.pieces, index - 1)
+                yield piece if isinstance(piece, Failure) else part_at(current.pieces, index - 1)
         if current.end is None:
             yield current
             return
@@ -231,7 +243,7 @@ def pending_parts(buffer: Buffer[Any], *, with_messages: bool = True) -> Iterato
                     _note_resolved(current, index, with_messages=with_messages)
                     continue
                 stack.append((current, index, current.version))
-                if is_circular(outer for outer, _, _ in stack):
+                if is_circular(stack):
                     return
                 stack.append((nested, nested.resolved_count if with_messages else 0, nested.version))
                 break

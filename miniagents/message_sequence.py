@@ -11,7 +11,15 @@ from typing import Any, cast
 
 from miniagents._flattening import Flattener
 from miniagents._reordering import SequenceReader, keep_what_is_there, put_in_front
-from miniagents._segments import SequenceBuffer, announced, flat_parts, is_complete, is_nested, pending_parts
+from miniagents._segments import (
+    SequenceBuffer,
+    announced,
+    flat_parts,
+    is_complete,
+    is_nested,
+    message_at,
+    pending_parts,
+)
 from miniagents._sequence_parts import AsyncPart, ErrorsAsMessages, OutOfOrderPart
 from miniagents.messages import Message, MessagePromise, checked_text, somebody_listens
 from miniagents.promising._buffer import ENDED, Buffer
@@ -139,7 +147,7 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
     def _collect(self) -> Any:
         """Put the whole together if all of it is there."""
         messages: list[Message] = []
-        for part in flat_parts(self._buffer):
+        for part in flat_parts(self._buffer, message_at):
             if isinstance(part, Buffer):
                 return NO_VALUE
             outcome = part.outcome_if_done() if isinstance(part, MessagePromise) else part
@@ -150,10 +158,13 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
 
     async def _outcome(self) -> Any:
         messages: list[Message] = []
-        async for promise in SequenceReader(self._buffer, raises=False):
-            outcome = promise if isinstance(promise, Failure) else promise.outcome_if_done()
-            if outcome is NO_VALUE:
-                outcome = await promise.outcome()
+        parts: AsyncIterator[Any] = SequenceReader(self._buffer, raises=False, part_at=message_at)
+        async for part in parts:
+            outcome: Any = part
+            if isinstance(part, MessagePromise):
+                outcome = part.outcome_if_done()
+                if outcome is NO_VALUE:
+                    outcome = await part.outcome()
             if isinstance(outcome, Failure):
                 self._settle(outcome)
                 return outcome
@@ -259,6 +270,12 @@ def append_messages(buffer: SequenceBuffer, messages: object, producer: Producer
     if messages.__class__ is str:
         buffer.append(checked_text(cast("str", messages)))
         added = 1
+    elif messages.__class__ is MessagePromise:
+        buffer.append(messages)
+        added = 1
+    elif messages.__class__ is MessageSequencePromise:
+        buffer.extend([messages], [messages])
+        added = 1
     else:
         flat = _flattened(messages, buffer, producer)
         added = len(flat.pieces)
@@ -342,6 +359,8 @@ def errors_as_messages(sequence: MessageSequencePromise, *, is_lazy: bool = Fals
     producer = ErrorsAsMessages(PromisingContext.get_current(), buffer, is_lazy=is_lazy)
     if source.producer is not None:
         source.producer.belong_to(producer)
+    # Who reads the view reads what it shows.
+    buffer.link_all([sequence])
     producer.source = cast("SequenceBuffer", sequence.buffer())
     buffer.producer = producer
     if not is_lazy:

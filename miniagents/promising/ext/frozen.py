@@ -201,9 +201,11 @@ class Frozen(BaseModel):
 
     def cached(self, name: str, make: Callable[[], T]) -> T:
         """Give what `make()` gave at the first call with this `name`; it is kept on the object, but is no field."""
-        cache = self._cache
+        # Past pydantic's attribute access, which is slow for private attributes.
+        private = cast("dict[str, Any]", self.__pydantic_private__)
+        cache = private["_cache"]
         if cache is None:
-            cache = self._cache = {}
+            cache = private["_cache"] = {}
         if name not in cache:
             cache[name] = make()
         return cast("T", cache[name])
