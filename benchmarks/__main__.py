@@ -7,7 +7,9 @@ from pathlib import Path
 
 from benchmarks.cases import CASES, Case
 from benchmarks.environments import FLOOR, OURS, PEERS, cache_folder
+from benchmarks.growth import drawable, measure_growth
 from benchmarks.measuring import Row, measure_all
+from benchmarks.plot import draw
 from benchmarks.processes import NotMeasuredError, SubjectProcess
 from benchmarks.report import as_json, environment, line, markdown, write_json
 
@@ -16,7 +18,9 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=sys.modules["benchmarks"].__doc__)
     parser.add_argument("--quick", action="store_true", help="count tasks, objects and bytes only, without any timing")
-    parser.add_argument("--cases", nargs="+", metavar="NAME", help="only these (or those that begin so); all by default")
+    parser.add_argument(
+        "--cases", nargs="+", metavar="NAME", help="only these (or those that begin so); all by default"
+    )
     parser.add_argument("--peers", nargs="+", metavar="NAME", help="only these, or `none`; all by default")
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
     parser.add_argument("--uvloop", action="store_true", help="run everything on uvloop (pip install uvloop)")
@@ -37,7 +41,9 @@ def chosen_cases(names: list[str] | None) -> list[Case]:
     return [case for case in CASES if case.name.startswith(tuple(names))]
 
 
-def start(stack: contextlib.ExitStack, chosen: list[str] | None, *, uvloop: bool) -> tuple[dict[str, SubjectProcess], dict[str, str]]:
+def start(
+    stack: contextlib.ExitStack, chosen: list[str] | None, *, uvloop: bool
+) -> tuple[dict[str, SubjectProcess], dict[str, str]]:
     """Start a process for each subject; give also why some are absent."""
     known = [peer.name for peer in PEERS]
     for name in chosen or ():
@@ -80,6 +86,7 @@ def main() -> int:
         print("\n".join(f"{case.name:24} {case.target_text:16} {case.what}" for case in CASES))
         return 0
     if options.quick:
+        # The rest of the command needs nothing of it, and it imports the package in this very process.
         from benchmarks.quick import check_structure
 
         return check_structure()
@@ -94,11 +101,9 @@ def main() -> int:
         about = environment(versions_of(processes), options.rounds, "uvloop" if options.uvloop else "asyncio's loop")
         content = as_json(rows, about)
         if options.plot:
-            from benchmarks.growth import draw_growth, measure_growth
-
-            curves = measure_growth(processes, options.rounds)
-            content["growth"] = curves
-            options.plot.write_text(draw_growth(curves), encoding="utf-8")
+            content["growth"] = pictures = drawable(measure_growth(processes, options.rounds))
+            caption = f"CPU time, medians of {options.rounds} rounds; {about['date']}, Python {about['python']}"
+            options.plot.write_text(draw(pictures, f"{caption}, {about['event_loop']}"), encoding="utf-8")
     table = markdown(rows, about)
     print("\n" + table)
     if options.json:

@@ -62,8 +62,8 @@ def _restream(depth: int, burst: int) -> Case:
     units = tokens * depth
     return Case(
         name=f"restream-{'one-by-one' if burst == 1 else 'bursts'}-{depth}",
-        what=f"{tokens:,} tokens, " + ("one at a time" if burst == 1 else f"{burst} at a time") + ", each yielded again "
-        f"into a new message by {depth} agent{'s' * (depth > 1)}",
+        what=f"{tokens:,} tokens, {'one' if burst == 1 else burst} at a time, each yielded again into a new message by "
+        f"{depth} agent{'s' * (depth > 1)}",
         ours=Work("ours", "restream", params, units),
         against=(Work("floor", "restream", params, units, "queue chain"),),
         others=(
@@ -174,10 +174,14 @@ CASES: tuple[Case, ...] = (
         others=tuple(Work(name, "first_token", {"depth": 50}) for name in PUBLISHED),
         target=2,
     ),
-    _against_published("calls-in-sequence", "2,000 trivial calls, one after another", "calls_in_sequence", {"calls": 2000}, 2000),
+    _against_published(
+        "calls-in-sequence", "2,000 trivial calls, one after another", "calls_in_sequence", {"calls": 2000}, 2000
+    ),
     _against_published("calls-at-once", "5,000 trivial calls at once", "calls_at_once", {"calls": 5000}, 5000),
     _against_published("flatten-lists", "3,125 messages in lists five deep", "flatten_lists", {"levels": 5}, 3125),
-    _against_published("flatten-agents", "3,125 messages from 781 nested agents", "flatten_agents", {"levels": 5}, 3125),
+    _against_published(
+        "flatten-agents", "3,125 messages from 781 nested agents", "flatten_agents", {"levels": 5}, 3125
+    ),
     Case(
         name="live-call-tasks",
         what="asyncio tasks per call, 5,000 live, no message, nobody reading",
@@ -215,13 +219,48 @@ CASES: tuple[Case, ...] = (
         target=0.05,
         unit="part",
     ),
-    _growth("growth-tokens", "a token of a message of 100,000 against one of 1,000, restreamed by an agent", "restream", "tokens", 1000, {"depth": 1, "burst": 1}),
-    _growth("growth-messages", "a message of a reply of 10,000 against one of 100", "reply_of_messages", "messages", 100, {}),
+    _growth(
+        "growth-tokens",
+        "a token of a message of 100,000 against one of 1,000, restreamed by an agent",
+        "restream",
+        "tokens",
+        1000,
+        {"depth": 1, "burst": 1},
+    ),
+    _growth(
+        "growth-messages", "a message of a reply of 10,000 against one of 100", "reply_of_messages", "messages", 100, {}
+    ),
     _dialog(),
-    _against_floor("readers-live", "20 readers of one live stream of 2,000 tokens", "readers_live", {"readers": 20, "tokens": 2000}, 40000, 1.5),
-    _against_floor("replays", "20 replays of a stream of 2,000 tokens that has ended", "replays", {"readers": 20, "tokens": 2000}, 40000, 1.5),
+    _against_floor(
+        "readers-live",
+        "20 readers of one live stream of 2,000 tokens",
+        "readers_live",
+        {"readers": 20, "tokens": 2000},
+        40000,
+        1.5,
+    ),
+    _against_floor(
+        "replays",
+        "20 replays of a stream of 2,000 tokens that has ended",
+        "replays",
+        {"readers": 20, "tokens": 2000},
+        40000,
+        1.5,
+    ),
     *_imports(),
-    _against_frameworks("agent-runs", "runs of an agent on a model that answers at once, one after another", "agent_run", {"runs": 200}, 200),
+    _against_frameworks(
+        "agent-runs",
+        "runs of an agent on a model that answers at once, one after another",
+        "agent_run",
+        {"runs": 200},
+        200,
+    ),
     _against_frameworks("agents-at-once", "1,000 such runs at once", "agents_at_once", {"runs": 1000}, 1000),
-    _against_frameworks("agent-stream", "2,000 tokens of a model, one by one, streamed through an agent", "agent_stream", {"tokens": 2000}, 2000),
-)  # fmt: skip
+    _against_frameworks(
+        "agent-stream",
+        "2,000 tokens of a model, one by one, streamed through an agent",
+        "agent_stream",
+        {"tokens": 2000},
+        2000,
+    ),
+)

@@ -52,7 +52,8 @@ def python_for(subject: Subject, *, with_uvloop: bool) -> Path:
     requirements = [subject.requirement, *(["uvloop"] if with_uvloop else [])]
     # The same Python for all: else the table would compare interpreters.
     key = hashlib.sha256(f"{sys.version} {sys.base_prefix}".encode()).hexdigest()[:8]
-    folder = cache_folder() / f"{subject.requirement.replace('==', '-')}-py{sys.version_info[0]}.{sys.version_info[1]}-{key}"
+    name = f"{subject.requirement.replace('==', '-')}-py{sys.version_info[0]}.{sys.version_info[1]}-{key}"
+    folder = cache_folder() / name
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     installed = folder / "installed.txt"
     wanted = "\n".join(requirements)

@@ -18,7 +18,7 @@ from miniagents.message_sequence import MessageSequencePromise, append_messages,
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_producer, current_task
 from miniagents.promising._runner import discard
-from miniagents.promising._waiting import AnyTask, check_thread
+from miniagents.promising._waiting import AnyTask, check_thread, wait_for_end
 from miniagents.promising.promise import Promise
 
 T = TypeVar("T")
@@ -121,7 +121,7 @@ async def _unreceived_error(subtask: Awaitable[Any]) -> BaseException | None:
     if isinstance(subtask, asyncio.Task):
         task = subtask
         # Neither cancels the task when this is cancelled, nor takes its exception.
-        await asyncio.wait([task])
+        await wait_for_end(task)
         # One of asyncio's own names: whether nobody has asked for the exception yet.
         is_received = not getattr(task, "_log_traceback", True)
         return None if task.cancelled() or is_received else task.exception()

@@ -158,7 +158,8 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
 
     async def _outcome(self) -> Any:
         messages: list[Message] = []
-        parts: AsyncIterator[Any] = SequenceReader(self._buffer, raises=False, part_at=message_at)
+        # Messages, promises of those that are still coming, and failures.
+        parts = cast("AsyncIterator[Any]", SequenceReader(self._buffer, raises=False, part_at=message_at))
         async for part in parts:
             outcome: Any = part
             if isinstance(part, MessagePromise):

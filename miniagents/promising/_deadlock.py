@@ -20,7 +20,7 @@ from types import CellType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, cast
 
 from miniagents.promising import _waiting
-from miniagents.promising._waiting import AnyTask, Source, Waiter, armed_loops
+from miniagents.promising._waiting import AnyTask, TaskEnd, Waiter, armed_loops
 from miniagents.promising._who_waits import Waits, describe_task, known_contexts, stall_is_explained, tree_of_waits
 from miniagents.promising.errors import DeadlockError
 
@@ -30,24 +30,6 @@ if TYPE_CHECKING:
 LOOK_AFTER_S = 0.25
 MAX_LOOK_SHARE = 0.02
 """The part of the loop's time that looking may take where tasks are many."""
-
-
-class _TaskEnd(Source):
-    """The wait of one task for others to end: `await task`, `asyncio.gather(...)`."""
-
-    __slots__ = ("tasks",)
-
-    may_raise_deadlock = False
-
-    def __init__(self, tasks: list[AnyTask]) -> None:
-        super().__init__()
-        self.tasks = tasks
-
-    def writers(self) -> Iterable[AnyTask] | None:
-        return self.tasks
-
-    def describe(self) -> str:
-        return "another task"
 
 
 class LoopWatch:
@@ -215,18 +197,18 @@ def waits_of(tasks: Iterable[AnyTask]) -> Waits:
     """Find out what each task waits for, as far as that is one of our sources or another task."""
     waits: Waits = {}
     for task in tasks:
-        # The one attribute of asyncio's that is not public here; both implementations of `Task` have it.
+        # Not public, like `_children` below; without them nothing is found, and nothing is wrongly said.
         future: Any = getattr(task, "_fut_waiter", None)
         if future is None or future.done():
             continue
         if isinstance(future, Waiter):
             waits[task] = (future, future.source)
         elif isinstance(future, asyncio.Task):
-            waits[task] = (None, _TaskEnd([future]))
+            waits[task] = (None, TaskEnd([future]))
         else:
             children = getattr(future, "_children", None)
             if children and all(isinstance(child, asyncio.Task) for child in children):
-                waits[task] = (None, _TaskEnd([child for child in children if not child.done()]))
+                waits[task] = (None, TaskEnd([child for child in children if not child.done()]))
     return waits
 
 

@@ -58,8 +58,9 @@ def _describe(task: AnyTask, producer: Producer | None) -> str:
 
 def is_about_to_run(task: AnyTask) -> bool:
     """Whether what `task` was waiting for has come."""
-    future: Any = getattr(task, "_fut_waiter", None)
-    return future is None or future.done()
+    future: Any = getattr(task, "_fut_waiter", task)
+    # Where asyncio does not tell, it is taken to wait, so that the end of a context comes.
+    return future is None or (future is not task and future.done())
 
 
 def name_of_task(task: AnyTask) -> str:

@@ -86,6 +86,46 @@ class Source:
         return "Wait for it from another place: outside of what it waits for itself."
 
 
+class TaskEnd(Source):
+    """The wait of one task for others to end."""
+
+    __slots__ = ("tasks",)
+
+    # Whoever waits for a task waits for what that task waits for; the mistake is there.
+    may_raise_deadlock = False
+
+    def __init__(self, tasks: list[AnyTask]) -> None:
+        super().__init__()
+        self.tasks = tasks
+
+    def writers(self) -> "Iterable[AnyTask] | None":
+        """Give the tasks."""
+        return self.tasks
+
+    def describe(self) -> str:
+        """Name what is waited for."""
+        return "another task"
+
+
+async def wait_for_end(task: AnyTask) -> None:
+    """Wait until `task` has ended, without taking its result or its error, and without cancelling it.
+
+    `asyncio.wait([task])` does so too, but nobody could see for whom it waits.
+    """
+    end = TaskEnd([task])
+    wake = _waking(end)
+    task.add_done_callback(wake)
+    try:
+        while not task.done():
+            await end.add_waiter()
+    finally:
+        task.remove_done_callback(wake)
+
+
+def _waking(source: Source) -> Callable[[AnyTask], None]:
+    return lambda _: source.wake()
+
+
 arm_hooks: list[Callable[[asyncio.AbstractEventLoop], None]] = []
 """Called when a task of a loop begins to wait while no look at that loop is due. `_deadlock.py` puts itself here."""
 

@@ -13,4 +13,5 @@ TIME_LIMIT_S = 60
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if FOLDER in item.path.parents:
-            item.add_marker(pytest.mark.timeout(TIME_LIMIT_S * FACTOR))
+            # By a thread: what a signal raises would be taken for an error of the agent that happens to run.
+            item.add_marker(pytest.mark.timeout(TIME_LIMIT_S * FACTOR, method="thread"))
