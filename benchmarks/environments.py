@@ -61,9 +61,9 @@ def python_for(subject: Subject, *, with_uvloop: bool) -> Path:
         return python
     command = [sys.executable, "-m", "venv", "--clear", str(folder)]
     if not python.exists():
-        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603, RUF100
+        subprocess.run(command, check=True, capture_output=True, text=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
-    subprocess.run(pip, check=True, capture_output=True, text=True, env=clean_environment())  # noqa: S603, RUF100
+    subprocess.run(pip, check=True, capture_output=True, text=True, env=clean_environment())
     installed.write_text(wanted, "utf-8")
     return python
 

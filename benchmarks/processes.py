@@ -37,7 +37,7 @@ class SubjectProcess:
             environment["PYTHONPATH"] = str(_folder_of_miniagents())
         self._log: IO[str] = log.open("a", encoding="utf-8")
         command = [str(python), str(SUBJECTS / "worker.py"), subject.module, *(["uvloop"] if uvloop else [])]
-        self._process = subprocess.Popen(  # noqa: S603, RUF100
+        self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

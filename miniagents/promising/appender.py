@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Any, Generic, Self
 
@@ -138,6 +138,19 @@ class StreamAppender(Generic[PIECE]):
         if not self._was_open:
             raise AppenderNotOpenError(type(self).__name__)
         return self._buffer
+
+    def __call__(self, *_: Any) -> AsyncIterator[PIECE]:
+        """Give a fresh iterator over all that is written, so that it can be a streamer; the arguments are ignored.
+
+        Raises:
+            AppenderNotOpenError: it was never opened.
+        """
+        from miniagents.promising.streamed import StreamReader
+
+        return StreamReader(self.stream())
+
+    def __aiter__(self) -> AsyncIterator[PIECE]:
+        return self()
 
     def unopened_stream(self) -> Buffer[PIECE]:
         """Give the stream that this will write, open or not (for this package)."""

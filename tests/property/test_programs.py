@@ -8,17 +8,15 @@ go, calls that are cancelled, eager and lazy ones, on virtual time.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from miniagents import InteractionContext, MiniAgents, miniagent
 from miniagents.promising.errors import PromiseCancelledError
-from miniagents.testing.virtual_clock import VirtualTimeLoop, run_with_virtual_clock
+from miniagents.testing.virtual_clock import run_with_virtual_clock
 
 TIME_LIMIT_S = 24 * 3600
 QUIET = logging.getLogger("tests.property.programs")
@@ -282,7 +280,7 @@ moments = st.lists(st.sampled_from([0.0, 0.05, 0.1, 1.0, 31.0, 100.0]), max_size
 
 
 @given(call=calls, mode=modes, begin_at=moments, leave_at=moments)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_every_reader_of_a_random_program_sees_what_doing_its_steps_one_by_one_gives(
     call: Call, mode: dict[str, Any], begin_at: list[float], leave_at: list[float]
 ) -> None:
@@ -309,7 +307,7 @@ def test_every_reader_of_a_random_program_sees_what_doing_its_steps_one_by_one_g
 
 
 @given(call=calls, mode=modes, cancel_at=st.sampled_from([0.0, 0.05, 0.1, 1.0, 31.0]), begin_at=moments)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_random_program_that_is_cancelled_at_any_moment_gives_every_reader_the_same_beginning_of_it(
     call: Call, mode: dict[str, Any], cancel_at: float, begin_at: list[float]
 ) -> None:
@@ -341,7 +339,7 @@ def test_a_random_program_that_is_cancelled_at_any_moment_gives_every_reader_the
 
 
 @given(call=calls, mode=modes, stop_at=st.sampled_from([0.0, 0.1, 1.0, 31.0]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_main_function_that_fails_at_any_moment_ends_every_agent_of_a_random_program(
     call: Call, mode: dict[str, Any], stop_at: float
 ) -> None:

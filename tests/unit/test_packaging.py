@@ -97,8 +97,9 @@ def test_importing_it_takes_little_more_time_than_asyncio_and_pydantic(tmp_path:
     ours: list[float] = []
     theirs: list[float] = []
     ratio = math.inf
+    give_up_at = time.perf_counter() + 15
     # The shortest of several, interleaved: what else the machine does only ever adds. Busy machines need more of them.
-    while len(ours) < 5 or (ratio > 1.35 and len(ours) < 30):
+    while len(ours) < 5 or (ratio > 1.35 and time.perf_counter() < give_up_at):
         theirs.append(seconds_of(WHAT_IT_MAY_COST))
         ours.append(seconds_of("import miniagents"))
         ratio = min(ours) / min(theirs)

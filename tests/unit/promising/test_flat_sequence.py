@@ -185,3 +185,15 @@ async def test_cancelling_the_sequence_cleans_up_the_flattener_and_the_incoming_
     await let_others_run()
 
     assert sorted(cleaned_up) == ["flattener", "incoming"]
+
+
+async def test_an_appender_can_be_the_incoming_streamer(context: PromisingContext) -> None:
+    async def twice(_: object, item: int) -> AsyncIterator[int]:
+        yield item
+        yield item
+
+    with StreamAppender[int]() as appender:
+        sequence = FlatSequence[int, int](appender, twice)
+        appender.append(1).append(2)
+
+    assert await sequence.sequence_promise == (1, 1, 2, 2)
