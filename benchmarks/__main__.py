@@ -11,7 +11,9 @@ from benchmarks.growth import drawable, measure_growth
 from benchmarks.measuring import Row, measure_all
 from benchmarks.plot import draw
 from benchmarks.processes import NotMeasuredError, SubjectProcess
-from benchmarks.report import as_json, environment, line, markdown, write_json
+from benchmarks.report import as_json, descriptions, environment, line, markdown, put_between_marks, write_json
+
+README = Path(__file__).with_name("README.md")
 
 
 def arguments() -> argparse.Namespace:
@@ -25,8 +27,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
     parser.add_argument("--uvloop", action="store_true", help="run everything on uvloop (pip install uvloop)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured there")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
+    parser.add_argument("--readme", action="store_true", help="put the tables into benchmarks/README.md")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="measure and draw cost against growth, too")
+    parser.add_argument("--profile", action="store_true", help="show where our time goes in these cases, and end")
     parser.add_argument("--list", action="store_true", help="list the cases and end")
     return parser.parse_args()
 
@@ -91,6 +94,11 @@ def main() -> int:
 
         return check_structure()
     cases = chosen_cases(options.cases)
+    if options.profile:
+        from benchmarks.profiling import profile
+
+        print("\n".join(profile(case) for case in cases if case.unit == "us" and case.ours.function != "import_cost"))
+        return 0
 
     def tell(row: Row) -> None:
         print(line(row), flush=True)
@@ -108,8 +116,9 @@ def main() -> int:
     print("\n" + table)
     if options.json:
         write_json(options.json, content)
-    if options.markdown:
-        options.markdown.write_text(table, encoding="utf-8")
+    if options.readme:
+        put_between_marks(README, "uvloop" if options.uvloop else "table", table)
+        put_between_marks(README, "cases", descriptions(CASES))
     return 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cases import Case
 from benchmarks.measuring import Row
 
 HEAD = ("case", "ours", "compared with", "ratio", "target", "holds?", "the others, times ours")
@@ -85,6 +86,26 @@ def markdown(rows: Sequence[Row], about: dict[str, Any]) -> str:
     if reasons:
         lines += ["", "Not measured: " + "; ".join(f"{name}: {why}" for name, why in sorted(reasons.items())) + "."]
     return "\n".join(lines) + "\n"
+
+
+def put_between_marks(path: Path, name: str, text: str) -> None:
+    """Put the text into a file, between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+
+    Raises:
+        ValueError: the file has no such lines.
+    """
+    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+    content = path.read_text(encoding="utf-8")
+    if begin not in content or end not in content.partition(begin)[2]:
+        raise ValueError(f"`{path}` has no place for the table: write {begin.strip()!r} and {end!r} where it belongs.")
+    before, _, rest = content.partition(begin)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+
+
+def descriptions(cases: Sequence[Case]) -> str:
+    """Give the table of what each case does."""
+    lines = [f"| `{case.name}` | {case.what} | {case.target_text} |" for case in cases]
+    return "\n".join(["| case | what is done | target |", "| --- | --- | --- |", *lines]) + "\n"
 
 
 def as_json(rows: Sequence[Row], about: dict[str, Any]) -> dict[str, Any]:

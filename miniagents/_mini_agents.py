@@ -9,7 +9,7 @@ from miniagents._segments import SequenceBuffer
 from miniagents.interaction import Agent, finish_calls
 from miniagents.messages import Message
 from miniagents.miniagent_typing import PersistMessageHandler
-from miniagents.promising import _current
+from miniagents.promising import _checked, _current
 from miniagents.promising._waiting import AnyTask
 from miniagents.promising.promise_typing import PromiseResolvedHandler
 from miniagents.promising.promising import PromisingContext
@@ -66,10 +66,12 @@ class MiniAgents(PromisingContext):
         **extensions: Any,
     ) -> None:
         self.stream_llm_tokens_by_default = stream_llm_tokens_by_default
+        if not isinstance(llm_logger_agent, bool) and not hasattr(llm_logger_agent, "inquire"):
+            raise TypeError(f"`llm_logger_agent` is `True`, `False` or an agent, not {llm_logger_agent!r}.")
         self.llm_logger_agent = llm_logger_agent
         self.errors_to_messages = errors_to_messages
         self.log_reduced_tracebacks = log_reduced_tracebacks
-        self.interceptors: list[CallInterceptor] = list(interceptors)
+        self.interceptors: list[CallInterceptor] = [_checked_interceptor(interceptor) for interceptor in interceptors]
         # Made when the first handler comes.
         self._persister: MessagePersister | None = None
         self._recorder: CallRecorder | None = None
@@ -85,9 +87,7 @@ class MiniAgents(PromisingContext):
             shutdown_grace_s=shutdown_grace_s,
             stall_report_s=stall_report_s,
         )
-        handlers = [on_persist_message] if callable(on_persist_message) else on_persist_message
-        for handler in handlers:
-            self.on_persist_message(handler)
+        _checked.handlers(on_persist_message, "on_persist_message", self.on_persist_message)
         self.interceptors.extend(load_extensions(extensions, self))
 
     def _start_afresh(self) -> None:
@@ -155,3 +155,12 @@ class MiniAgents(PromisingContext):
     def start_subtask(self, coroutine: Any) -> AnyTask:
         """Start `coroutine` in a task of this context; its error is for whoever awaits the task (for this package)."""
         return self.start_asap(coroutine, suppress_errors=False)
+
+
+def _checked_interceptor(interceptor: object) -> CallInterceptor:
+    if not isinstance(interceptor, CallInterceptor):
+        raise TypeError(
+            f"{interceptor!r} is no `CallInterceptor`: it has no `intercept_call(call, proceed)`, an async generator "
+            "that yields the replies."
+        )
+    return interceptor

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from miniagents.promising._failure import storable
 from miniagents.promising._producer import current_task
 from miniagents.promising._waiting import AnyTask
 from miniagents.promising.errors import (
@@ -107,7 +108,8 @@ def run_from_thread(context: "PromisingContext", func: Callable[..., Any], args:
             result = func(*args)
             done.set_result(await result if inspect.isawaitable(result) else result)
         except BaseException as error:
-            done.set_exception(error)
+            # `StopIteration` cannot go through a future.
+            done.set_exception(error if isinstance(error, asyncio.CancelledError) else storable(error))
             if isinstance(error, asyncio.CancelledError):
                 raise
 

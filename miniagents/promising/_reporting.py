@@ -82,10 +82,12 @@ class BackgroundErrors:
         error = failure.error
         is_unread_call = producer is not None and not failure.had_reader and producer.is_unread_call()
         # Asking for the end of the program is no failure: it is raised as it is when the program ends.
-        if self.is_new(error) and not isinstance(error, KeyboardInterrupt | SystemExit):
-            self.log(error, what)
+        is_told = not self.is_new(error) or isinstance(error, KeyboardInterrupt | SystemExit)
+        # First kept, then told: a log handler that fails must not lose it.
         if not isinstance(error, Exception) or (is_unread_call and self._context.background_errors == "raise"):
             self.add(error)
+        if not is_told:
+            self.log(error, what)
 
     def log(self, error: BaseException, what: str) -> None:
         """Tell of `error` on the log; the line starts with `what`."""

@@ -41,31 +41,46 @@ def run_in_new_loop(
         )
     if not inspect.isawaitable(awaitable):
         raise TypeError(f"`run()` takes a coroutine, such as `main()`, but got {awaitable!r}.")
-    loop = (loop_factory or asyncio.new_event_loop)()
-    interruption = _Interruption(loop)
-    try:
-        asyncio.set_event_loop(loop)
-        with interruption.handled():
-            main = loop.create_task(_outcome(wrap, awaitable, interruption))
-            runner_tasks.add(main)
-            interruption.main = main
+    interruption = _Interruption()
+    # The handlers come first: a signal that comes while the loop is being made is noted like any other.
+    with interruption.handled():
+        try:
+            loop = (loop_factory or asyncio.new_event_loop)()
             try:
-                result, error = loop.run_until_complete(main)
-            except asyncio.CancelledError as cancellation:
-                # A signal in the very last step of the task.
-                result, error = cast("T", None), cancellation
-            except BaseException:
-                # A second Ctrl-C, or an exit raised right through the loop: what runs still gets to clean up.
-                _end_loop(loop, grace_s if interruption.count < 2 else 0.0)
-                raise
-            _end_loop(loop, grace_s)
-            interruption.raise_if_any(error)
-        if error is not None:
-            raise error
-        return result
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
+                result, error = _run_on(loop, _outcome(wrap, awaitable, interruption), interruption, grace_s)
+            finally:
+                asyncio.set_event_loop(None)
+                loop.close()
+        finally:
+            # Does nothing to a coroutine that has run; one that has not is never awaited any more.
+            discard(awaitable)
+        interruption.raise_if_any(error)
+    if error is not None:
+        raise error
+    return result
+
+
+def _run_on(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[Any, Any, tuple[T, BaseException | None]],
+    interruption: "_Interruption",
+    grace_s: float,
+) -> tuple[T, BaseException | None]:
+    asyncio.set_event_loop(loop)
+    main = loop.create_task(coroutine)
+    runner_tasks.add(main)
+    interruption.watch(loop, main)
+    try:
+        result, error = loop.run_until_complete(main)
+    except asyncio.CancelledError as cancellation:
+        # A signal in the very last step of the task.
+        result, error = cast("T", None), cancellation
+    except BaseException:
+        # A second Ctrl-C, or an exit raised right through the loop: what runs still gets to clean up.
+        _end_loop(loop, grace_s if interruption.count < 2 else 0.0)
+        raise
+    _end_loop(loop, grace_s)
+    return result, error
 
 
 runner_tasks: "weakref.WeakSet[AnyTask]" = weakref.WeakSet()
@@ -140,13 +155,18 @@ class _Interruption:
     has to be ended is ended in good order all the same.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.main: asyncio.Task[Any] | None = None
+    def __init__(self) -> None:
         self.count = 0
-        self._loop = loop
+        self._main: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._signal: int | None = None
         self._has_begun = False
         self._is_delivered = False
+
+    def watch(self, loop: asyncio.AbstractEventLoop, main: asyncio.Task[Any]) -> None:
+        """Cancel `main` on `loop` when a signal comes."""
+        self._loop = loop
+        self._main = main
 
     def begin(self) -> bool:
         """The main task takes its first step; `False` if it is not to go on, as a signal came before."""
@@ -175,8 +195,8 @@ class _Interruption:
         if self._signal is not None:
             raise KeyboardInterrupt
         self._signal = number
-        if self.main is not None and self._has_begun:
-            self._is_delivered = self.main.cancel()
+        if self._main is not None and self._loop is not None and self._has_begun:
+            self._is_delivered = self._main.cancel()
             # The loop may be asleep in `select`, where it would not notice.
             self._loop.call_soon_threadsafe(lambda: None)
 

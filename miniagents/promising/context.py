@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 
-from miniagents.promising import _current
+from miniagents.promising import _checked, _current
 from miniagents.promising._background import BackgroundTasks
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import current_task
@@ -67,25 +67,21 @@ class PromisingContext:
     ) -> None:
         if background_errors not in ("raise", "log"):
             raise ValueError(f"`background_errors` is 'raise' or 'log', not {background_errors!r}.")
-        if read_ahead_by_default is not None and read_ahead_by_default < 0:
-            raise ValueError(f"`read_ahead_by_default` is a number of pieces or `None`, not {read_ahead_by_default!r}.")
         self.start_everything_asap_by_default = start_everything_asap_by_default
         self.appenders_capture_errors_by_default = appenders_capture_errors_by_default
         self.longer_hash_keys = longer_hash_keys
-        self.logger = logger or logging.getLogger("miniagents")
-        self.log_level_for_errors = log_level_for_errors
+        self.logger = _checked.logger(logger, "logger")
+        self.log_level_for_errors = _checked.log_level(log_level_for_errors, "log_level_for_errors")
         self.background_errors: Literal["raise", "log"] = background_errors
-        self.read_ahead_by_default = read_ahead_by_default
-        self.shutdown_grace_s = shutdown_grace_s
-        self.stall_report_s = stall_report_s
+        self.read_ahead_by_default = _checked.count_or_none(read_ahead_by_default, "read_ahead_by_default")
+        self.shutdown_grace_s = _checked.seconds(shutdown_grace_s, "shutdown_grace_s")
+        self.stall_report_s = _checked.seconds(stall_report_s, "stall_report_s")
         self.parent: PromisingContext | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.is_active = False
         self._owns_loop = False
         self._resolved_handlers: list[PromiseResolvedHandler] = []
-        handlers = [on_promise_resolved] if callable(on_promise_resolved) else on_promise_resolved
-        for handler in handlers:
-            self.on_promise_resolved(handler)
+        _checked.handlers(on_promise_resolved, "on_promise_resolved", self.on_promise_resolved)
         self._start_afresh()
 
     handlers_exist = False

@@ -77,10 +77,7 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
             raise FunctionNotProvidedError(
                 f"Give `{type(self).__name__}` either a `resolver` or a `prefill_result`, not both."
             )
-        if read_ahead is not None and read_ahead < 0:
-            raise ValueError(
-                f"`read_ahead` is a number of pieces, 0 or more, or `None` for no bound; not {read_ahead}."
-            )
+        count_or_none(read_ahead, "read_ahead")
         self._start_stream(streamer, prefill_pieces, resolver, prefill_result, start_asap, read_ahead)
 
     def _start_stream(
