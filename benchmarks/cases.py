@@ -150,15 +150,15 @@ def _imports() -> list[Case]:
     ]
 
 
-def _dialog() -> Case:
-    turns = {"early": 100, "late": 800, "times": 3}
+def _dialog(name: str, function: str, history: str, others: tuple[str, ...]) -> Case:
+    ours = Work("ours", function, {"early": 100, "late": 800, "times": 3}, 1400)
     return Case(
-        name="dialog",
-        what="turn 800 of a dialog that sends its whole history, less turn 100, against reading the 1,400 messages "
-        "between once",
-        ours=Work("ours", "dialog_growth", turns, 1400),
+        name=name,
+        what=f"turn 800 of a dialog that sends its whole history{history}, less turn 100, against reading the 1,400 "
+        "messages between once",
+        ours=ours,
         against=(Work("ours", "read_once", {"messages": 1400, "times": 5}, 1400, "reading once"),),
-        others=tuple(Work(name, "dialog_growth", turns, 1400) for name in PUBLISHED),
+        others=same_work(others, ours),
         target=1.15,
     )
 
@@ -230,7 +230,8 @@ CASES: tuple[Case, ...] = (
     _growth(
         "growth-messages", "a message of a reply of 10,000 against one of 100", "reply_of_messages", "messages", 100, {}
     ),
-    _dialog(),
+    _dialog("dialog", "dialog_growth", ", a list of messages", PUBLISHED),
+    _dialog("dialog-linked", "linked_dialog_growth", ", a promise of them", ()),
     _against_floor(
         "readers-live",
         "20 readers of one live stream of 2,000 tokens",

@@ -266,6 +266,20 @@ async def dialog_growth(early: int, late: int, times: int) -> float:
     return await dialog_turn(late, times) - await dialog_turn(early, times)
 
 
+async def linked_dialog_turn(turn: int, times: int) -> float:
+    """The same, where the history is handed on as the promise in which it arrived."""
+    history = forwarder.inquire(history_of(turn))
+    await reader.inquire(history)
+    began = time.process_time()
+    for _ in range(times):
+        await reader.inquire([history, "a new message"])
+    return (time.process_time() - began) / times
+
+
+async def linked_dialog_growth(early: int, late: int, times: int) -> float:
+    return await linked_dialog_turn(late, times) - await linked_dialog_turn(early, times)
+
+
 async def read_once(messages: int, times: int) -> float:
     """The CPU time of reading so many messages that are all there."""
     promise = forwarder.inquire(history_of(messages // 2))

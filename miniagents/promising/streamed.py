@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Generic, TypeVar, cast
 
 from miniagents.promising._buffer import ENDED, UNBOUNDED_DEMAND, Buffer
+from miniagents.promising._checked import count_or_none
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_producer, current_task
 from miniagents.promising._pumping import BURST_S, as_async_iterator, pump
