@@ -15,6 +15,7 @@ from typing import Any, cast
 from miniagents._segments import (
     Link,
     SequenceBuffer,
+    ShownError,
     circle_failure,
     flat_parts,
     is_circular,
@@ -97,7 +98,7 @@ class SequenceReader(AsyncIterator[MessagePromise]):
         return self
 
     # One loop in one function, because every message of every reader goes through it.
-    async def __anext__(self) -> MessagePromise:  # noqa: C901
+    async def __anext__(self) -> MessagePromise:  # noqa: C901, PLR0912
         while True:
             if self._epoch != _epoch[0]:
                 self._adapt()
@@ -124,6 +125,8 @@ class SequenceReader(AsyncIterator[MessagePromise]):
                     return piece
                 if piece.__class__ is Failure:
                     return self._failure(piece)
+                if piece.__class__ is ShownError and self._raises:
+                    piece.failure.received = True
                 return self._part_at(buffer.pieces, index)
             if buffer.end is not None:
                 if not self._parents:

@@ -3,7 +3,7 @@
 A segment is a text, a message, a message promise, a failure, or another sequence (or the rest of one).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import Any, cast
 
 from miniagents.messages import Message, MessagePromise, promise_of_text, text_message
@@ -27,7 +27,6 @@ class SequenceBuffer(Buffer[Any]):
         "is_resolved",
         "nested",
         "resolved_count",
-        "shown_errors",
         "version",
     )
 
@@ -40,7 +39,6 @@ class SequenceBuffer(Buffer[Any]):
         self.is_resolved = False
         self.resolved_count = 0
         self.nested: list[SequenceBuffer] | None = None
-        self.shown_errors: list[Failure] | None = None
         self.inserting: set[Producer] | None = None
         self.close_later: Sentinel | Failure | None = None
 
@@ -76,19 +74,6 @@ class SequenceBuffer(Buffer[Any]):
             super(SequenceBuffer, buffer).mark_read()
             nested, buffer.nested = buffer.nested, None
             pending.extend(nested or ())
-            shown, buffer.shown_errors = buffer.shown_errors, None
-            for failure in shown or ():
-                failure.received = True
-
-    def append_shown_error(self, failure: Failure, message: Message) -> None:
-        """Add the message that shows an error; the error counts as received once somebody reads here."""
-        if self.had_reader:
-            failure.received = True
-        elif self.shown_errors is None:
-            self.shown_errors = [failure]
-        else:
-            self.shown_errors.append(failure)
-        self.append(message)
 
     def is_settled(self) -> bool:
         """Whether the end is set, or will be as soon as what was sent out of order has come."""
@@ -107,6 +92,40 @@ class SequenceBuffer(Buffer[Any]):
         if tasks is None or not self.inserting:
             return tasks
         return [*tasks, *(producer.task for producer in self.inserting if producer.task is not None)]
+
+
+class ShownError(MessagePromise):
+    """A message that shows an error: whoever gets it has received that error."""
+
+    __slots__ = ("failure",)
+
+    failure: Failure
+    exist = False
+    """Whether there are any in this process; while there are none, nobody need look for them."""
+
+    @classmethod
+    def of(cls, failure: Failure, message: Message) -> "ShownError":
+        """Give a resolved promise of `message`, which shows the error of `failure`."""
+        promise = cls(prefill_message=message)
+        promise.failure = failure
+        cls.exist = True
+        return promise
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        self.failure.received = True
+        return super().__await__()
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        self.failure.received = True
+        return super().__aiter__()
+
+
+def receive_shown_errors(buffer: Buffer[Any]) -> None:
+    """Take note that somebody has got everything in `buffer`, the errors shown in it included."""
+    if ShownError.exist:
+        for part in flat_parts(buffer):
+            if isinstance(part, ShownError):
+                part.failure.received = True
 
 
 class Link:

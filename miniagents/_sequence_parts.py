@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 from miniagents._reordering import SequenceReader, put_in_front
-from miniagents._segments import SequenceBuffer, pending_parts
+from miniagents._segments import SequenceBuffer, ShownError, pending_parts
 from miniagents.errors import NotAMessageError
 from miniagents.messages import Message, MessagePromise
 from miniagents.promising._buffer import Buffer
@@ -136,7 +136,7 @@ class ErrorsAsMessages(Producer):
                     # An exit is no text for a person: the program is to end.
                     buffer.append(self.context.failure(promise.receive(), self))
                 elif isinstance(promise, Failure):
-                    buffer.append_shown_error(promise, Message(error_text(promise.error), is_error=True))
+                    buffer.append(ShownError.of(promise, Message(error_text(promise.error), is_error=True)))
                 else:
                     buffer.append(_tolerant(promise, buffer))
                 await buffer.wait_for_room(self.context.background)

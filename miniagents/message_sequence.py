@@ -19,6 +19,7 @@ from miniagents._segments import (
     is_nested,
     message_at,
     pending_parts,
+    receive_shown_errors,
 )
 from miniagents._sequence_parts import AsyncPart, ErrorsAsMessages, OutOfOrderPart
 from miniagents.messages import Message, MessagePromise, checked_text, somebody_listens
@@ -129,7 +130,9 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
             if not self._buffer.had_reader:
                 self._buffer.mark_read()
             yield from self._outcome().__await__()
-        return (yield from super().__await__())
+        messages = yield from super().__await__()
+        receive_shown_errors(self._buffer)
+        return messages
 
     def done(self) -> bool:
         """Whether `await` would give the messages, or an error, without waiting."""

@@ -1,6 +1,7 @@
 """What holds for every test: no task is left behind, nothing blocks the event loop, no error goes to the log unseen."""
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -9,10 +10,22 @@ import pytest
 from blockbuster import BlockBuster
 from pytest_asyncio import is_async_test
 
+resource = None
+with contextlib.suppress(ImportError):  # not on Windows
+    import resource
+
 pytest_plugins = ["miniagents.testing.fixtures"]
 
 
+# Far more than the tests need; what grows beyond it gets a `MemoryError` instead of taking the machine with it.
+MAX_MEMORY_BYTES = 8 * 1024**3
+
+
 def pytest_configure() -> None:
+    if resource is not None:
+        _, hard_limit = resource.getrlimit(resource.RLIMIT_AS)
+        if hard_limit == resource.RLIM_INFINITY:
+            resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, hard_limit))
     # A key in the shell of whoever runs the tests must not turn one of them into a call that costs money.
     for name in list(os.environ):
         if name.startswith(("ANTHROPIC_", "OPENAI_", "OLLAMA_", "MINIAGENTS_")):

@@ -184,7 +184,7 @@ def test_a_producer_whose_anext_always_raises_is_asked_once_and_ends(kind: str) 
 def test_producers_that_end_without_closing_give_their_readers_the_pieces_and_then_a_deadlock_error_in_time(
     kind: str,
 ) -> None:
-    count = times(200)
+    count = times(100)
 
     async def main() -> None:
         promises: list[Any] = []
