@@ -4,13 +4,14 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks.cases import CASES, Case
 from benchmarks.environments import FLOOR, OURS, PEERS, cache_folder
-from benchmarks.growth import drawable, measure_growth
+from benchmarks.growth import GROWTH_ROUNDS, drawable, measure_growth
 from benchmarks.measuring import Row, measure_all
 from benchmarks.plot import draw
-from benchmarks.processes import NotMeasuredError, SubjectProcess
+from benchmarks.processes import NotMeasuredError, SubjectProcess, checked_out_version
 from benchmarks.report import as_json, descriptions, environment, line, markdown, put_between_marks, write_json
 
 README = Path(__file__).with_name("README.md")
@@ -75,11 +76,18 @@ def versions_of(processes: dict[str, SubjectProcess]) -> dict[str, str]:
     versions: dict[str, str] = {}
     for name, process in processes.items():
         if process.subject.package:
-            try:
-                versions[name] = process.version()
-            except NotMeasuredError as error:
-                versions[name] = str(error)
+            versions[name] = checked_out_version() if process.subject == OURS else process.version()
     return versions
+
+
+def publish(options: argparse.Namespace, table: str, content: dict[str, Any]) -> None:
+    """Show the table, and write what is to be written."""
+    print("\n" + table)
+    if options.json:
+        write_json(options.json, content)
+    if options.readme:
+        put_between_marks(README, "uvloop" if options.uvloop else "table", table)
+        put_between_marks(README, "cases", descriptions(CASES))
 
 
 def main() -> int:
@@ -108,17 +116,13 @@ def main() -> int:
         rows = measure_all(cases, processes, absent, options.rounds, tell)
         about = environment(versions_of(processes), options.rounds, "uvloop" if options.uvloop else "asyncio's loop")
         content = as_json(rows, about)
+        publish(options, markdown(rows, about), content)
         if options.plot:
-            content["growth"] = pictures = drawable(measure_growth(processes, options.rounds))
-            caption = f"CPU time, medians of {options.rounds} rounds; {about['date']}, Python {about['python']}"
+            content["growth"] = pictures = drawable(measure_growth(processes, GROWTH_ROUNDS))
+            caption = f"CPU time, medians of {GROWTH_ROUNDS} rounds; {about['date']}, Python {about['python']}"
             options.plot.write_text(draw(pictures, f"{caption}, {about['event_loop']}"), encoding="utf-8")
-    table = markdown(rows, about)
-    print("\n" + table)
-    if options.json:
-        write_json(options.json, content)
-    if options.readme:
-        put_between_marks(README, "uvloop" if options.uvloop else "table", table)
-        put_between_marks(README, "cases", descriptions(CASES))
+            if options.json:
+                write_json(options.json, content)
     return 0
 
 

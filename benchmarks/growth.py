@@ -8,6 +8,9 @@ from typing import Any
 from benchmarks.cases import PUBLISHED, Work
 from benchmarks.processes import NotMeasuredError, SubjectProcess
 
+GROWTH_ROUNDS = 3
+"""Fewer than for the table: a picture shows powers of ten."""
+
 
 @dataclass(frozen=True)
 class Growth:

@@ -7,7 +7,8 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 118, 40, 48
-COLOURS = ("#0b7285", "#868e96", "#ced4da", "#e8590c", "#c92a2a")
+COLOURS = {"miniagents": "#0b7285", "0.0.24": "#e8590c", "0.0.35": "#c92a2a", "async generators": "#adb5bd"}
+OTHER_COLOUR = "#495057"
 
 
 def draw(pictures: Sequence[dict[str, Any]], caption: str) -> str:
@@ -41,9 +42,8 @@ def _picture(picture: dict[str, Any]) -> list[str]:
         parts.append(_text(x(size), HEIGHT - BOTTOM + 16, f"{size:,}", anchor="middle"))
     labels: list[float] = []
     ends = sorted(picture["lines"].items(), key=lambda item: -item[1][-1][1])
-    names = list(picture["lines"])
     for name, line in ends:
-        colour = COLOURS[names.index(name) % len(COLOURS)]
+        colour = COLOURS.get(name, OTHER_COLOUR)
         path = " ".join(f"{x(size):.1f},{y(cost):.1f}" for size, cost in line)
         thickness = 2.5 if name == "miniagents" else 1.5
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{thickness}"/>')
@@ -52,7 +52,7 @@ def _picture(picture: dict[str, Any]) -> list[str]:
         place = max(y(line[-1][1]) + 4, labels[-1] + 13 if labels else 0)
         labels.append(place)
         label = f"{name} {line[-1][1]:,.3g}"
-        parts.append(_text(WIDTH - RIGHT + 6, place, label, colour="#343a40" if colour == "#ced4da" else colour))
+        parts.append(_text(WIDTH - RIGHT + 6, place, label, colour=colour))
     return parts
 
 

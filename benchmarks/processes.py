@@ -4,6 +4,8 @@ import importlib.util
 import json
 import subprocess
 import threading
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -34,7 +36,7 @@ class SubjectProcess:
             raise NotMeasuredError(f"could not be installed: {lines[-1]}") from error
         environment = clean_environment()
         if not subject.requirement:
-            environment["PYTHONPATH"] = str(_folder_of_miniagents())
+            environment["PYTHONPATH"] = str(folder_of_miniagents())
         self._log: IO[str] = log.open("a", encoding="utf-8")
         command = [str(python), str(SUBJECTS / "worker.py"), subject.module, *(["uvloop"] if uvloop else [])]
         self._process = subprocess.Popen(
@@ -87,7 +89,27 @@ class SubjectProcess:
         self._log.close()
 
 
-def _folder_of_miniagents() -> Path:
+def checked_out_version() -> str:
+    """Give the version of the package that is measured as ours, with the commit where git knows it."""
+    folder = folder_of_miniagents()
+    project = folder / "pyproject.toml"
+    if not project.exists():
+        return version(OURS.package)
+    number = tomllib.loads(project.read_text("utf-8"))["project"]["version"]
+    try:
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        commit = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return number
+    return f"{number} ({commit})"
+
+
+def folder_of_miniagents() -> Path:
+    """Give the folder in which the package is that `import miniagents` finds here.
+
+    Raises:
+        ModuleNotFoundError: there is none.
+    """
     spec = importlib.util.find_spec(OURS.package)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("There is no `miniagents` to measure: run this in a clone of its repository.")

@@ -56,6 +56,10 @@ class SequenceBuffer(Buffer[Any]):
         for sequence in nested:
             self._link(sequence.buffer())
 
+    def without_itself(self, pieces: list[Any]) -> list[Any]:
+        """Give new segments with an error in place of this very sequence, which must not contain itself."""
+        return [circle_failure() if is_nested(piece) and piece.buffer() is self else piece for piece in pieces]
+
     def _link(self, nested: "SequenceBuffer") -> None:
         if self.had_reader:
             nested.mark_read()

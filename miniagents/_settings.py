@@ -20,7 +20,13 @@ class AgentSignature:
     def __init__(self, func_or_class: Callable[..., Any], name: str) -> None:
         self.is_class = inspect.isclass(func_or_class)
         _check_kind(func_or_class, name)
-        parameters = _parameters(func_or_class, is_class=self.is_class)
+        parameters, self.context_name = _parameters(func_or_class, is_class=self.is_class)
+        positional = [key for key, found in parameters.items() if found.kind is inspect.Parameter.POSITIONAL_ONLY]
+        if positional:
+            raise NotAnAgentError(
+                f"The agent `{name}` takes `{positional[0]}` by position only, but settings come as keywords. Move the "
+                "`/` in its signature to directly behind the context."
+            )
         taken = [reserved for reserved in RESERVED_NAMES if reserved in parameters]
         if taken:
             raise NotAnAgentError(
@@ -46,7 +52,7 @@ class AgentSignature:
             UnknownSettingError: it has no such parameter.
         """
         for name in names:
-            if name in RESERVED_NAMES:
+            if name in RESERVED_NAMES or name == self.context_name:
                 raise UnknownSettingError(
                     f"`{name}` is no setting that the agent `{alias}` could get: `inquire()` takes it for itself."
                 )
@@ -114,6 +120,7 @@ def _check_kind(func_or_class: Callable[..., Any], name: str) -> None:
                 f"The class `{name}` cannot be an agent without an async `__call__`. Add "
                 "`async def __call__(self) -> None: ...`; its constructor gets `ctx` and the settings."
             )
+        _check_call(func_or_class, name)
     elif inspect.isasyncgenfunction(func_or_class):
         raise NotAnAgentError(
             f"`{name}` is an async generator; an agent replies with `ctx.reply(...)` instead of `yield`. Write "
@@ -126,15 +133,39 @@ def _check_kind(func_or_class: Callable[..., Any], name: str) -> None:
         )
 
 
-def _parameters(func_or_class: Callable[..., Any], *, is_class: bool) -> dict[str, inspect.Parameter]:
+def _check_call(kind: type[Any], name: str) -> None:
+    parameters = list(inspect.signature(kind.__call__).parameters.values())[1:]
+    needed = [
+        found.name
+        for found in parameters
+        if found.default is inspect.Parameter.empty
+        and found.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    ]
+    if needed:
+        raise NotAnAgentError(
+            f"`__call__` of the agent class `{name}` needs `{needed[0]}`, but it is called without arguments. Take it "
+            "in the constructor, which gets `ctx` and the settings."
+        )
+
+
+def _parameters(
+    func_or_class: Callable[..., Any], *, is_class: bool
+) -> tuple[dict[str, inspect.Parameter], str | None]:
+    """Give the parameters for settings, and the name of the one for the context."""
     try:
         parameters = dict(inspect.signature(func_or_class).parameters)
     except (TypeError, ValueError):
         # A class whose signature Python cannot tell: its constructor will say what is wrong.
-        return {"settings": inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD)}
+        return {"settings": inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD)}, "ctx"
+    name = getattr(func_or_class, "__name__", "agent")
     if is_class:
-        parameters.pop("ctx", None)
-        return parameters
+        takes_anything = any(found.kind is inspect.Parameter.VAR_KEYWORD for found in parameters.values())
+        if parameters.pop("ctx", None) is None and not takes_anything:
+            raise NotAnAgentError(
+                f"The class `{name}` cannot be an agent, as its constructor does not take `ctx`. Add a parameter or "
+                "field `ctx: InteractionContext` to it."
+            )
+        return parameters, "ctx"
     first = next(iter(parameters.values()), None)
     positional = (
         inspect.Parameter.POSITIONAL_ONLY,
@@ -142,14 +173,14 @@ def _parameters(func_or_class: Callable[..., Any], *, is_class: bool) -> dict[st
         inspect.Parameter.VAR_POSITIONAL,
     )
     if first is None or first.kind not in positional:
-        name = getattr(func_or_class, "__name__", "agent")
         raise NotAnAgentError(
             f"The agent `{name}` has no parameter for its context. Write "
             f"`async def {name}(ctx: InteractionContext, ...) -> None: ...`."
         )
-    if first.kind is not inspect.Parameter.VAR_POSITIONAL:
-        del parameters[first.name]
-    return parameters
+    if first.kind is inspect.Parameter.VAR_POSITIONAL:
+        return parameters, None
+    del parameters[first.name]
+    return parameters, first.name
 
 
 def _hints(func_or_class: Callable[..., Any], *, is_class: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from miniagents._segments import SequenceBuffer
 from miniagents.errors import NotInAgentError, RepliesClosedError
 from miniagents.message_sequence import MessageSequencePromise, append_messages, append_out_of_order
 from miniagents.promising._failure import Failure
-from miniagents.promising._producer import Producer, current_producer, current_task
+from miniagents.promising._producer import Producer, chain_of, current_producer, current_task
 from miniagents.promising._runner import discard
 from miniagents.promising._waiting import AnyTask, check_thread, wait_for_end
 from miniagents.promising.promise import Promise
@@ -331,7 +331,7 @@ def agents_above(producer: Producer | None) -> Iterator[Agent]:
 
 def call_failure_line(alias: str, owner: Producer | None) -> str:
     """Say that a call failed, and who had called."""
-    callers = " < ".join(agent.alias for agent in agents_above(owner))
+    callers = chain_of([agent.alias for agent in agents_above(owner)])
     called_by = f" (called by {callers})" if callers else ""
     return f"The agent `{alias}`{called_by} failed and nobody received its error"
 

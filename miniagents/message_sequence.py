@@ -277,13 +277,17 @@ def append_messages(buffer: SequenceBuffer, messages: object, producer: Producer
     elif messages.__class__ is MessagePromise:
         buffer.append(messages)
         added = 1
-    elif messages.__class__ is MessageSequencePromise:
+    elif type(messages) is MessageSequencePromise and messages.buffer() is not buffer:
         buffer.extend([messages], [messages])
         added = 1
     else:
         flat = _flattened(messages, buffer, producer)
         added = len(flat.pieces)
-        buffer.extend(flat.pieces, flat.nested)
+        is_circle = any(nested.buffer() is buffer for nested in flat.nested)
+        buffer.extend(
+            buffer.without_itself(flat.pieces) if is_circle else flat.pieces,
+            [nested for nested in flat.nested if nested.buffer() is not buffer] if is_circle else flat.nested,
+        )
     if somebody_listens():
         # Whoever listens hears of every promise, also of those that nobody reads.
         for index in range(len(buffer.pieces) - added, len(buffer.pieces)):

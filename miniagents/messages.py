@@ -13,6 +13,7 @@ from miniagents.promising._failure import Failure
 from miniagents.promising.errors import FunctionNotProvidedError
 from miniagents.promising.ext._json import to_json
 from miniagents.promising.ext.frozen import Frozen, check_text, freeze
+from miniagents.promising.promise import require_callable
 from miniagents.promising.promising import PromisingContext, StreamAppender, StreamedPromise
 from miniagents.promising.sentinels import NO_VALUE
 from miniagents.promising.streamed import prefilled_buffer
@@ -47,8 +48,18 @@ class Message(Frozen):
         if self.content is not None:
             return self.content
         if self.content_template is not None:
-            return self.content_template.format_map({"class_": self.class_, **self.as_kwargs()})
+            return self._formatted(self.content_template)
         return f"```json\n{super()._as_string()}\n```"
+
+    def _formatted(self, template: str) -> str:
+        fields = {"class_": self.class_, **self.as_kwargs()}
+        try:
+            return template.format_map(fields)
+        except (KeyError, IndexError) as error:
+            raise ValueError(
+                f"`content_template` {template!r} needs {error}, which this message does not have. Its fields: "
+                f"{', '.join(fields)}. Double a brace that is to stay one."
+            ) from error
 
     @property
     def as_promise(self) -> "MessagePromise":
@@ -238,6 +249,9 @@ class MessagePromise(StreamedPromise[str, Message]):
                 "`MessagePromise` has no way to get its tokens. Give it `message_token_streamer=` or "
                 "`prefill_message=`, or use `Message.promise(...)`."
             )
+        require_callable(
+            message_token_streamer, "message_token_streamer", "a function that is called with a dict and gives tokens"
+        )
         self.message_class = message_class
         is_appender = isinstance(message_token_streamer, StreamAppender)
         if is_appender:

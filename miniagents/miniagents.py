@@ -130,7 +130,7 @@ class MiniAgent(Frozen):
         """
         kit = self._kit
         metadata = {**(self.interaction_metadata.as_kwargs() if self.interaction_metadata else {})}
-        metadata.update(dict(interaction_metadata or {}))
+        metadata.update(_mapping(interaction_metadata, "interaction_metadata"))
         metadata.pop("class_", None)
         return _make_agent(
             kit.signature,
@@ -141,7 +141,7 @@ class MiniAgent(Frozen):
             # A later setting wins over an earlier one, be that frozen or not.
             mutable_state={
                 **{name: value for name, value in kit.mutable_state.items() if name not in settings},
-                **(mutable_state or {}),
+                **_mapping(mutable_state, "mutable_state"),
             },
             settings={**kit.settings, **settings},
         )
@@ -281,6 +281,14 @@ def _make_agent(
     return agent
 
 
+def _mapping(value: object, name: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"`{name}` is a dict of names and values, not {value!r}.")
+    return dict(cast("Mapping[str, Any]", value))
+
+
 def _shown(
     replies: MessageSequencePromise,
     context: MiniAgents,
@@ -364,8 +372,8 @@ def miniagent(
             decorated,
             alias=agent_alias,
             description=text,
-            interaction_metadata=interaction_metadata or {},
-            mutable_state=dict(mutable_state or {}),
+            interaction_metadata=_mapping(interaction_metadata, "interaction_metadata"),
+            mutable_state=_mapping(mutable_state, "mutable_state"),
             settings=kwargs_to_freeze,
         )
 

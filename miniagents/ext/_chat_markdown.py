@@ -58,7 +58,8 @@ def from_markdown(text: str) -> list[Message]:
 
 
 def _heading(message: Message, default_role: str) -> str:
-    role = str(message.get("role") or default_role)
+    # A heading needs a word; a role of nothing but blanks counts as none.
+    role = str(message.get("role") or "").strip() or default_role.strip() or "user"
     title = role.upper() if role in _USUAL_ROLES else f"role: {'_'.join(role.split())}"
     alias = message.get("agent_alias")
     details: list[str] = []

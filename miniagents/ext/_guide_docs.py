@@ -7,6 +7,7 @@ ever written to disk and nothing can be out of date.
 
 import re
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -59,6 +60,8 @@ class DocsIndex:
         self._lock = threading.Lock()
         # The worker threads of one pool share the connection; the lock keeps them apart.
         self._db = sqlite3.connect(":memory:", check_same_thread=False)
+        # Closed with the index; a connection that is merely dropped is reported as a leak.
+        weakref.finalize(self, self._db.close)
         self._db.execute("CREATE VIRTUAL TABLE section USING fts5(heading, body, names, tokenize='porter unicode61')")
         self._db.executemany(
             "INSERT INTO section(rowid, heading, body, names) VALUES (?, ?, ?, ?)",

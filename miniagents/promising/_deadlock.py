@@ -93,7 +93,7 @@ class LoopWatch:
         """Tell one of the tasks in `group`; as its own work fails with the error, the others hear of it too."""
         tellable = [task for task in group if (waiter := waits[task][0]) and not waiter.done()]
         tellable = [task for task in tellable if waits[task][1].may_raise_deadlock]
-        if not tellable:
+        if not tellable or (len(group) > 1 and self._has_timeout(group)):
             return
         # Whoever holds what should be closed has made the mistake; else whoever has been there longest is told.
         told = min(tellable, key=lambda task: (not self._holds_a_writing_end(task, group, waits), _age_order(task)))
@@ -115,6 +115,14 @@ class LoopWatch:
             text = f"These wait for each other in a circle, for ever: {' -> '.join(circle)}. {advice}"
         if waiter is not None:
             waiter.set_exception(DeadlockError(text[0].upper() + text[1:]))
+
+    def _has_timeout(self, group: list[AnyTask]) -> bool:
+        """Whether an `asyncio.timeout` of one of these tasks is going to break the circle."""
+        for handle in getattr(self.loop, "_scheduled", ()):
+            timeout = getattr(getattr(handle, "_callback", None), "__self__", None)
+            if isinstance(timeout, asyncio.Timeout) and getattr(timeout, "_task", None) in group:
+                return True
+        return False
 
     def _holds_a_writing_end(self, task: AnyTask, group: list[AnyTask], waits: Waits) -> bool:
         return any(

@@ -84,6 +84,9 @@ class Target(Protocol):
         ...
 
 
+MAX_NAMES = 12
+"""How many callers a log line names."""
+
 current_producer: contextvars.ContextVar["Producer | None"] = contextvars.ContextVar("current_producer", default=None)
 
 
@@ -127,7 +130,13 @@ class Producer:
 
     def failure_line(self) -> str:
         """Say that this failed and nobody heard of it; the error's own line follows."""
-        return f"Nobody received an error of {self.describe()}"
+        owners: list[str] = []
+        producer = self.owner
+        while producer is not None:
+            owners.append(producer.describe())
+            producer = producer.owner
+        within = f" (in {chain_of(owners)})" if owners else ""
+        return f"Nobody received an error of {self.describe()}{within}"
 
     def is_fired(self) -> bool:
         """Whether its result was given up from the start, so that it belongs to nobody's work."""
@@ -238,6 +247,13 @@ class Producer:
                 spared.add(producer)
                 # What a spared call has started goes on with it.
                 rescued.extend(child for child in producer.started or () if child not in spared)
+
+
+def chain_of(names: list[str]) -> str:
+    """Give a chain of callers, the nearest first, for a log line; a long one without its middle."""
+    if len(names) > MAX_NAMES:
+        names = [*names[: MAX_NAMES - 3], f"... ({len(names) - MAX_NAMES + 1} more)", *names[-2:]]
+    return " < ".join(names)
 
 
 def current_task() -> AnyTask | None:

@@ -66,7 +66,7 @@ class StreamAppender(Generic[PIECE]):
             AppenderClosedError: it was open before.
         """
         if self._was_open:
-            raise AppenderClosedError(type(self).__name__, "open it again")
+            raise AppenderClosedError(type(self).__name__, "open it again", is_open=self.is_open)
         self._was_open = True
         buffer = self._buffer
         buffer.name = f"a stream that a `{type(self).__name__}` writes"

@@ -9,6 +9,7 @@
 
 import asyncio
 import functools
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
@@ -230,6 +231,8 @@ class PromisingContext:
         An error in it is logged; with `suppress_errors` false it is left to whoever awaits the task (asyncio reports it
         if nobody does).
         """
+        if not inspect.isawaitable(awaitable):
+            raise TypeError(f"`start_asap()` takes a coroutine or another awaitable, not {awaitable!r}.")
         try:
             loop = running_loop("start a background task")
             check_loop(loop, self.loop, "start a background task")

@@ -62,7 +62,10 @@ class AppenderNotOpenError(PromisingError):
 class AppenderClosedError(PromisingError):
     """An appender was used, or opened again, after it had been closed."""
 
-    def __init__(self, name: str, action: str) -> None:
+    def __init__(self, name: str, action: str, *, is_open: bool = False) -> None:
+        if is_open:
+            super().__init__(f"Cannot {action}: this `{name}` is open already. Just append to it.")
+            return
         super().__init__(
             f"Cannot {action}: this `{name}` is closed, and its readers may already have seen the end. "
             f"Do it before `close()` (or inside the `with` block), or make a new `{name}`."

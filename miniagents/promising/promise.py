@@ -54,6 +54,7 @@ class Promise(Source, Generic[T_co]):
                 f"Give `{type(self).__name__}` either a `resolver` or a `prefill_result`, not both: "
                 f"with {prefill_result!r} there already, the resolver would never run."
             )
+        require_callable(resolver, "resolver", "an async function that is called with the promise")
         if resolver is None and prefill_result is NO_VALUE and not has_own_resolver:
             raise FunctionNotProvidedError(
                 f"`{type(self).__name__}` has no way to get its value. Give it `resolver=` (an async function that is "
@@ -215,6 +216,12 @@ class Promise(Source, Generic[T_co]):
         value = self.outcome_if_done()
         state = "pending" if value is NO_VALUE else repr(value.error) if isinstance(value, Failure) else "done"
         return f"<{type(self).__name__} {state}>"
+
+
+def require_callable(function: object, name: str, what: str) -> None:
+    """Refuse what cannot be called where the mistake is made, and not in the background."""
+    if function is not None and not callable(function):
+        raise TypeError(f"`{name}` is {what}, not {function!r}.")
 
 
 def overrides(instance: object, base: type[Any], name: str) -> bool:

@@ -18,7 +18,7 @@ from miniagents.promising._pumping import BURST_S, as_async_iterator, pump
 from miniagents.promising._waiting import AnyTask, check_thread, give_way
 from miniagents.promising.appender import StreamAppender
 from miniagents.promising.errors import FunctionNotProvidedError, PromiseCancelledError
-from miniagents.promising.promise import Promise, overrides
+from miniagents.promising.promise import Promise, overrides, require_callable
 from miniagents.promising.promise_typing import PromiseResolver, PromiseStreamer
 from miniagents.promising.sentinels import NO_VALUE
 
@@ -79,6 +79,8 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
                 f"Give `{type(self).__name__}` either a `resolver` or a `prefill_result`, not both."
             )
         count_or_none(read_ahead, "read_ahead")
+        require_callable(resolver, "resolver", "an async function that is called with the promise")
+        require_callable(streamer, "streamer", "a function that is called with the promise and gives an async iterator")
         self._start_stream(streamer, prefill_pieces, resolver, prefill_result, start_asap, read_ahead)
 
     def _start_stream(

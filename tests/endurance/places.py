@@ -245,7 +245,10 @@ async def in_a_text(planted: Planted) -> Any:
             return go_off()
 
     message = Failing("a")
-    kinds = [lambda: MessageSequence.turn_into_sequence_promise(message).as_single_promise(), lambda: message.as_promise]
+    kinds = [
+        lambda: MessageSequence.turn_into_sequence_promise(message).as_single_promise(),
+        lambda: message.as_promise,
+    ]
     return planted.dice.choice(kinds)()
 
 

@@ -210,7 +210,9 @@ def test_a_circle_of_any_length_behind_any_number_of_pieces_is_told_after_them(
         assert seconds <= 1
         for promise in promises:
             reader = aiter(promise)
-            seen = [str(await anext(reader) if kind == "streams" else await (await anext(reader))) for _ in range(pieces)]
+            seen = [
+                str(await anext(reader) if kind == "streams" else await (await anext(reader))) for _ in range(pieces)
+            ]
             assert seen == [str(piece) for piece in range(pieces)]
             with pytest.raises(DeadlockError):
                 await anext(reader)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from miniagents import InteractionContext, MiniAgents, PromiseCancelledError, miniagent
 from miniagents.promising.promising import StreamedPromise
 from tests.endurance.tools import Watched, allocated_blocks, times
@@ -23,6 +25,16 @@ def run(main: Any, **settings: Any) -> Any:
     assert error is None, repr(error)
     assert not watched.complaints
     return result
+
+
+async def see(replies: Any) -> list[str]:
+    seen: list[str] = []
+    try:
+        async for message in replies:
+            seen.append(str(await message))
+    except (PlannedError, PromiseCancelledError) as error:
+        seen.append(type(error).__name__)
+    return seen
 
 
 def test_a_hundred_thousand_calls_in_bursts_are_all_answered_and_leave_nothing() -> None:
@@ -51,30 +63,36 @@ def test_a_hundred_thousand_calls_in_bursts_are_all_answered_and_leave_nothing()
     assert samples[-1] - samples[1] < BURST, samples
 
 
-def test_ten_thousand_readers_of_one_stream_each_get_all_of_it_in_order() -> None:
-    tokens = [str(number) for number in range(20)]
+@pytest.mark.parametrize("kind", ["a stream", "the replies of an agent"])
+def test_ten_thousand_readers_each_get_all_of_it_in_order(kind: str) -> None:
+    pieces = [str(number) for number in range(20)]
     runs = 0
 
     async def streamer(_: object) -> AsyncIterator[str]:
         nonlocal runs
         runs += 1
-        for token in tokens:
+        for piece in pieces:
             await asyncio.sleep(1)
-            yield token
+            yield piece
+
+    @miniagent
+    async def replying(ctx: InteractionContext) -> None:
+        async for piece in streamer(ctx):
+            ctx.reply(piece)
 
     async def main() -> Counter[str]:
-        stream = StreamedPromise(streamer=streamer)
+        source: Any = StreamedPromise(streamer=streamer) if kind == "a stream" else replying.inquire()
         dice = random.Random(1)
 
         async def read(begin_at: float, leave_after: int) -> str:
             await asyncio.sleep(begin_at)
             seen: list[str] = []
-            async for token in stream:
-                seen.append(token)
+            async for piece in source:
+                seen.append(piece if isinstance(piece, str) else str(await piece))
                 if len(seen) == leave_after:
-                    assert seen == tokens[:leave_after]
+                    assert seen == pieces[:leave_after]
                     return "left"
-            assert seen == tokens
+            assert seen == pieces
             return "all"
 
         readers = [
@@ -107,15 +125,6 @@ def test_of_a_thousand_agents_some_fail_some_are_cancelled_and_some_time_out_and
             ctx.reply(f"{number} ends")
         finally:
             cleaned_up.append(number)
-
-    async def see(replies: Any) -> list[str]:
-        seen: list[str] = []
-        try:
-            async for message in replies:
-                seen.append(str(await message))
-        except (PlannedError, PromiseCancelledError) as error:
-            seen.append(type(error).__name__)
-        return seen
 
     async def main() -> None:
         calls = [working.inquire(number=number, fate=fate) for number, fate in enumerate(fates)]

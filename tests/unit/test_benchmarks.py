@@ -18,7 +18,7 @@ from benchmarks.growth import GROWTHS
 from benchmarks.measuring import Row, measure
 from benchmarks.plot import draw
 from benchmarks.processes import NotMeasuredError
-from benchmarks.report import cells, markdown
+from benchmarks.report import cells, descriptions, markdown, put_between_marks
 from benchmarks.subjects import bare_asyncio, on_miniagents
 
 ROOT = Path(__file__).parents[2]
@@ -143,6 +143,23 @@ def test_the_table_names_the_versions_and_a_missed_target() -> None:
 
     assert "a 1.0" in table
     assert "| slow | 2e+03 us | 1e+03 us floor | 2 | <= 1 x | **no** |" in table
+
+
+def test_the_page_describes_the_cases_as_they_are() -> None:
+    page = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+
+    assert descriptions(CASES) in page, "write it anew: python -m benchmarks --readme"
+
+
+def test_a_table_replaces_the_one_before_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("above\n<!-- begin table -->\nold\n<!-- end table -->\nbelow\n", "utf-8")
+
+    put_between_marks(page, "table", "new\n")
+
+    assert page.read_text("utf-8") == "above\n<!-- begin table -->\n\nnew\n\n<!-- end table -->\nbelow\n"
+    with pytest.raises(ValueError, match="<!-- begin plot -->"):
+        put_between_marks(page, "plot", "new")
 
 
 def test_a_plot_is_an_svg_with_a_label_for_every_line() -> None:

@@ -492,5 +492,5 @@ async def test_a_field_that_a_promise_cannot_take_by_name_reaches_the_message_fr
 
 
 def test_a_template_that_names_a_missing_field_says_which() -> None:
-    with pytest.raises(KeyError, match="missing"):
+    with pytest.raises(ValueError, match="missing"):
         str(Message(content_template="{missing}"))
