@@ -177,6 +177,9 @@ class SequenceReader(AsyncIterator[MessagePromise]):
 
     def _has_read_enough(self) -> bool:
         """Whether it is time to let other tasks run: so many messages, or so long, without a wait in between."""
+        if self._count == self._since:
+            # It has just let the others run; where they are many, that alone takes longer than it may read on.
+            return False
         now = monotonic()
         if self._count - self._since < REPLAY_PIECES and now - self._gave_way_at < BURST_S:
             return False

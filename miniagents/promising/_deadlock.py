@@ -14,10 +14,10 @@ import asyncio
 import contextvars
 import gc
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from types import CellType, FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from miniagents.promising import _waiting
 from miniagents.promising._waiting import AnyTask, TaskEnd, Waiter, armed_loops
@@ -43,6 +43,8 @@ class LoopWatch:
         # Weakly: a waiter leads to its stream and to all that is in it.
         self._since: weakref.WeakKeyDictionary[Waiter, float] = weakref.WeakKeyDictionary()
         self._watched: weakref.WeakSet[AnyTask] = weakref.WeakSet()
+        # How often it was looked who holds the writing ends that a waiter depends upon.
+        self._doubted: weakref.WeakKeyDictionary[Waiter, int] = weakref.WeakKeyDictionary()
         self._look_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
@@ -64,7 +66,7 @@ class LoopWatch:
         began_at = monotonic()
         tasks = asyncio.all_tasks(self.loop)
         waits = waits_of(tasks)
-        for group in stuck_groups(waits):
+        for group in stuck_groups(waits, lambda group: self._is_worth_proving(group, waits)):
             self._break_up(group, waits)
         if waits:
             self._watch_the_free(task for task in tasks if task not in waits)
@@ -77,6 +79,14 @@ class LoopWatch:
         self._arm_stall_report()
         # Twice the time that a look took, fifty times over, is still no more than the share that it may take.
         self._look_after_s = min(0.9, max(LOOK_AFTER_S, (monotonic() - began_at) / MAX_LOOK_SHARE))
+
+    def _is_worth_proving(self, group: list[AnyTask], waits: Waits) -> bool:
+        """Whether to look who holds the writing ends in this group: ever more seldom where it proved nothing."""
+        waiters = [waiter for task in group if (waiter := waits[task][0]) is not None]
+        times = min((self._doubted.get(waiter, 0) for waiter in waiters), default=0)
+        for waiter in waiters:
+            self._doubted[waiter] = times + 1
+        return not times & (times - 1)
 
     def _watch_the_free(self, tasks: Iterable[AnyTask]) -> None:
         """Look again when a task ends that could have ended a wait: it may have been the last one that could."""
@@ -220,17 +230,27 @@ def waits_of(tasks: Iterable[AnyTask]) -> Waits:
     return waits
 
 
-def stuck_groups(waits: Waits) -> Iterator[list[AnyTask]]:
-    """Give the groups of tasks that wait in a circle, or alone for a source with no writer left."""
+def stuck_groups(waits: Waits, is_worth_proving: Callable[[list[AnyTask]], bool]) -> Iterator[list[AnyTask]]:
+    """Give the groups of tasks that wait in a circle, or alone for a source with no writer left.
+
+    `is_worth_proving` is asked for a group where the proof means looking through all objects of the process.
+    """
     stuck = _stuck(waits)
     if not stuck:
         return
     edges = {task: [writer for writer in waits[task][1].writers() or () if writer in stuck] for task in stuck}
+    doubtful: list[list[AnyTask]] = []
     for group in _strongly_connected(edges):
         is_circle = len(group) > 1 or group[0] in edges[group[0]]
-        if (is_circle or not edges[group[0]]) and _is_closed(group, waits, stuck):
-            # In the order of who waits for whom.
-            yield _as_path(group, edges)
+        if not is_circle and edges[group[0]]:
+            continue
+        # In the order of who waits for whom.
+        path = _as_path(group, edges)
+        if all(waits[task][1].sole_holder_is_needed() is None for task in path):
+            yield path
+        elif is_worth_proving(path):
+            doubtful.append(path)
+    yield from _proven(doubtful, waits, stuck)
 
 
 def _as_path(group: list[AnyTask], edges: dict[AnyTask, list[AnyTask]]) -> list[AnyTask]:
@@ -270,31 +290,49 @@ def _stuck(waits: Waits) -> set[AnyTask]:
 
 _GO_BETWEENS = (MethodType, FunctionType, CellType, tuple)
 """What may hold a writing end on behalf of somebody else: bound methods, and the closures of functions."""
-MAX_GO_BETWEENS = 64
+MAX_GO_BETWEENS = 8
+"""How many of them one behind another are followed."""
 
 
-def _is_closed(group: list[AnyTask], waits: Waits, stuck: set[AnyTask]) -> bool:
-    """Whether every writing end that the proof rests upon is in the hands of stuck tasks alone."""
-    return all(_is_held_by(waits[task][1].sole_holder_is_needed(), stuck) for task in group)
+def _proven(groups: list[list[AnyTask]], waits: Waits, stuck: set[AnyTask]) -> Iterator[list[AnyTask]]:
+    """Give those groups whose writing ends are in the hands of stuck tasks alone."""
+    if not groups:
+        return
+    handles = [handle for group in groups for task in group if (handle := waits[task][1].sole_holder_is_needed())]
+    elsewhere = _held_elsewhere(handles, {id(part) for task in stuck for part in _parts(task)})
+    for group in groups:
+        if not any(id(waits[task][1].sole_holder_is_needed()) in elsewhere for task in group):
+            yield group
 
 
-def _is_held_by(handle: object | None, stuck: set[AnyTask]) -> bool:
-    if handle is None:
-        return True
-    own = {id(part) for task in stuck for part in _parts(task)}
-    seen = {id(handle)}
-    pending: list[object] = [handle]
-    while pending:
-        held = pending.pop()
-        for holder in gc.get_referrers(held):
-            # `pending` itself, and the frames that run now, are no holders.
-            if id(holder) in own or id(holder) in seen or holder is pending or _is_this_code(holder):
+def _held_elsewhere(handles: list[Any], own: set[int]) -> set[int]:
+    """Give the ids of those `handles` that something refers to which is not in `own`.
+
+    All are looked up together: each look goes through every object of the process.
+    """
+    elsewhere: set[int] = set()
+    objects, leads = handles, {id(handle): {id(handle)} for handle in handles}
+    seen: set[int] = set()
+    for _ in range(MAX_GO_BETWEENS):
+        if not objects:
+            break
+        next_objects: list[Any] = []
+        next_leads: dict[int, set[int]] = {}
+        for holder in gc.get_referrers(*objects):
+            number = id(holder)
+            # The lists in here, and the frames that run now, are no holders.
+            if number in own or number in seen or number in (id(objects), id(handles)) or _is_this_code(holder):
                 continue
-            if not isinstance(holder, _GO_BETWEENS) or len(seen) > MAX_GO_BETWEENS:
-                return False
-            seen.add(id(cast("object", holder)))
-            pending.append(cast("object", holder))
-    return True
+            seen.add(number)
+            held = {handle for part in gc.get_referents(holder) for handle in leads.get(id(part), ())}
+            if isinstance(holder, _GO_BETWEENS):
+                next_objects.append(holder)
+                next_leads[number] = held
+            else:
+                elsewhere |= held
+        objects, leads = next_objects, next_leads
+    # Whoever holds it by way of so many others is taken to be somebody else.
+    return elsewhere.union(*leads.values())
 
 
 def _parts(task: AnyTask) -> Iterator[object]:

@@ -304,6 +304,9 @@ class StreamReader(AsyncIterator[PIECE_co]):
 
     def _has_read_enough(self, index: int) -> bool:
         """Whether it is time to let other tasks run: so many pieces, or so long, without a wait in between."""
+        if index == self._gave_way_at_index:
+            # It has just let the others run; where they are many, that alone takes longer than it may read on.
+            return False
         now = monotonic()
         if index - self._gave_way_at_index < REPLAY_PIECES and now - self._gave_way_at < BURST_S:
             return False

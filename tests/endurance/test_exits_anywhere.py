@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from miniagents import DeadlockError, InteractionContext, MiniAgents, miniagent
+from miniagents import DeadlockError, InteractionContext, MessagePromise, MiniAgents, miniagent
 from tests.endurance.places import EXITS, PLACES, NotedBlock, Planted
 from tests.endurance.tools import Watched, times
 
@@ -78,7 +78,9 @@ async def look_briefly(promise: Any, seen: Seen) -> None:
     """Begin to read, and leave."""
     try:
         async with asyncio.timeout(0.25):
-            await (anext(aiter(promise)) if hasattr(promise, "__aiter__") else promise)
+            first = await (anext(aiter(promise)) if hasattr(promise, "__aiter__") else promise)
+            if isinstance(first, MessagePromise):
+                seen.texts.append(str(await first))
     except (TimeoutError, StopAsyncIteration):
         pass
     except asyncio.CancelledError:
