@@ -77,7 +77,7 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> list[Round]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=55 * FACTOR,
+        timeout=300 * FACTOR,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     return [
