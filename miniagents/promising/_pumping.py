@@ -8,7 +8,7 @@ from miniagents.promising._buffer import Buffer, Park
 from miniagents.promising._failure import Failure
 from miniagents.promising._waiting import give_way
 
-BURST_PIECES = 32
+BURST_PIECES = 64
 """How many pieces a producer makes in one go with nobody keeping pace before it lets the others run."""
 BURST_S = 0.005
 """How many seconds it may take for them at most (looked at after every fourth piece)."""
@@ -22,7 +22,8 @@ async def pump(iterator: AsyncIterator[Any], buffer: Buffer[Any], park: Park | N
     A reader that keeps pace is waiting each time a piece comes, which shows that this task has been suspended; only
     where nobody waits does the pump count, and give way.
     """
-    pieces = buffer.pieces
+    append = buffer.pieces.append
+    is_bounded = buffer.bound is not None
     burst = 0
     burst_ends_at = 0.0
     if buffer.bound is not None:
@@ -31,7 +32,7 @@ async def pump(iterator: AsyncIterator[Any], buffer: Buffer[Any], park: Park | N
         if buffer.end is not None:
             return
         is_error = piece.__class__ is not str and isinstance(piece, BaseException)
-        pieces.append(Failure(piece) if is_error else piece)
+        append(Failure(piece) if is_error else piece)
         waiters = buffer.waiters
         if waiters is not None:
             # `buffer.wake()`, written out.
@@ -47,7 +48,7 @@ async def pump(iterator: AsyncIterator[Any], buffer: Buffer[Any], park: Park | N
             elif not burst & 3 and (burst >= BURST_PIECES or monotonic() > burst_ends_at):
                 burst = 0
                 await give_way()
-        if buffer.bound is not None:
+        if is_bounded:
             await buffer.wait_for_room(park)
 
 
