@@ -48,6 +48,8 @@ class Case:
             return ""
         if self.sense == "times faster":
             return f">= {self.target:g} x faster"
+        if self.unit == "part":
+            return f"<= {self.target:.0%}"
         return f"<= {self.target:g}" + ("" if not self.against else " x")
 
 

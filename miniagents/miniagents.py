@@ -136,7 +136,8 @@ class MiniAgent(Frozen):
             kit.signature,
             kit.func_or_class,
             alias=alias or self.alias,
-            description=self.description if description is None else description,
+            # Filled in anew, as the alias in it may be another one now.
+            description=kit.description if description is None else description,
             interaction_metadata=metadata,
             # A later setting wins over an earlier one, be that frozen or not.
             mutable_state={
@@ -230,7 +231,7 @@ class MiniAgent(Frozen):
 class _AgentKit:
     """What an agent needs to run and what is no part of its content."""
 
-    __slots__ = ("defaults", "func_or_class", "mutable_state", "settings", "signature")
+    __slots__ = ("defaults", "description", "func_or_class", "mutable_state", "settings", "signature")
 
     def __init__(
         self,
@@ -238,8 +239,10 @@ class _AgentKit:
         func_or_class: Callable[..., Any],
         mutable_state: dict[str, Any],
         settings: dict[str, Any],
+        description: str | None,
     ) -> None:
         self.signature = signature
+        self.description = description
         self.func_or_class = func_or_class
         self.mutable_state = mutable_state
         self.settings = settings
@@ -271,11 +274,12 @@ def _make_agent(
     record = recorded(prepared)
     agent = MiniAgent(
         alias=alias,
-        description=description,
+        # Not `format`: a description may have braces of its own.
+        description=None if description is None else description.replace("{AGENT_ALIAS}", alias),
         interaction_metadata=Frozen(**freeze(dict(interaction_metadata), "interaction_metadata").as_kwargs()),
         settings=Frozen(**record),
     )
-    kit = _AgentKit(signature, func_or_class, mutable_state, prepared)
+    kit = _AgentKit(signature, func_or_class, mutable_state, prepared, description)
     # Past pydantic, which would make it a private attribute and every access to it slow.
     cast("dict[str, Any]", agent.__dict__)["_kit"] = kit
     return agent
@@ -345,7 +349,7 @@ def miniagent(
     Args:
         func_or_class: the function or class, where the decorator is used bare.
         alias: its name; by default that of the function or class in upper snake case (`MyAgent` -> `MY_AGENT`).
-        description: what it does; by default the docstring, `{AGENT_ALIAS}` in it replaced by the alias.
+        description: what it does, by default the docstring; `{AGENT_ALIAS}` in it stands for the alias.
         normalize_func_or_class_name: whether the default alias is put into upper snake case.
         normalize_spaces_in_docstring: whether runs of white space in the docstring become one space.
         interaction_metadata: fields that the records of its calls carry.
@@ -365,8 +369,6 @@ def miniagent(
         text = description
         if text is None and (documented := inspect.getdoc(decorated) if decorated.__doc__ else None):
             text = collapse_spaces(documented) if normalize_spaces_in_docstring else documented
-            # Not `format`: a docstring may have braces of its own.
-            text = text.replace("{AGENT_ALIAS}", agent_alias)
         return _make_agent(
             signature,
             decorated,

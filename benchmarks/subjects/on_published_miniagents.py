@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import statistics
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -216,16 +217,16 @@ async def garbage_per_call(calls: int, kind: str) -> float:
 
 
 async def first_token_at_hand(tokens: int, times: int) -> float:
-    first_after = total = 0.0
+    parts: list[float] = []
     for _ in range(times):
         began = time.process_time()
-        is_first = True
+        first_after: float | None = None
         async for _ in message_of(tokens, 0):
-            if is_first:
-                first_after += time.process_time() - began
-                is_first = False
-        total += time.process_time() - began
-    return first_after / total
+            if first_after is None:
+                first_after = time.process_time() - began
+        assert first_after is not None
+        parts.append(first_after / (time.process_time() - began))
+    return statistics.median(parts)
 
 
 def history_of(turns: int) -> list[Any]:

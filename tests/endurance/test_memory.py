@@ -91,6 +91,8 @@ def test_an_hour_of_dialogs_does_not_grow(listens: bool) -> None:
     samples: list[int] = []
     context = MiniAgents(background_errors="log", log_level_for_errors=10)
     heard = 0
+    # What a listener needs is in proportion to the histories, so fewer show as much.
+    dialog_count = 2 if listens else DIALOGS
 
     if listens:
 
@@ -101,7 +103,7 @@ def test_an_hour_of_dialogs_does_not_grow(listens: bool) -> None:
 
     async def main() -> int:
         until = times(AN_HOUR)
-        dialogs = [asyncio.create_task(dialog(number, until)) for number in range(DIALOGS)]
+        dialogs = [asyncio.create_task(dialog(number, until)) for number in range(dialog_count)]
         while asyncio.get_running_loop().time() < until:
             await asyncio.sleep(6 * A_MINUTE * times(1))
             samples.append(allocated_blocks())
@@ -111,7 +113,7 @@ def test_an_hour_of_dialogs_does_not_grow(listens: bool) -> None:
 
     assert error is None
     assert not watched.complaints
-    assert turns > times(DIALOGS * 600)
+    assert turns > times(dialog_count * 600)
     assert heard > turns if listens else heard == 0
     assert not grown_too_much(samples), samples
 

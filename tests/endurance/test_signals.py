@@ -62,6 +62,10 @@ class Round:
 
     def _tells_of_a_keyboard_interrupt_alone(self, is_at_the_edge: bool) -> bool:
         lines = self.output.splitlines()
+        if not self.has_begun and "_handle" not in self.output and "KeyboardInterrupt" in lines:
+            # It came before `run()` had put its handlers in place, perhaps before `run()` itself: the interrupt is
+            # Python's own, which may add that `main()` was never awaited.
+            return True
         if "never awaited" in self.output or not lines or lines[0] != "Traceback (most recent call last):":
             return False
         # Python's own interrupt, at the edge, may come while another exception is being handled.

@@ -424,3 +424,12 @@ async def test_settings_are_taken_at_the_call_and_not_when_a_lazy_agent_starts(m
     await asyncio.sleep(0)
 
     assert (await settings_of(replies))[0] == ("a",)
+
+
+def test_the_alias_in_a_description_is_that_of_the_fork_too() -> None:
+    @miniagent(description="I am {AGENT_ALIAS}, {not a field}.")
+    async def greeter(ctx: InteractionContext) -> None:
+        ctx.reply("hi")
+
+    assert greeter.description == "I am GREETER, {not a field}."
+    assert greeter.fork(alias="LOUD").description == "I am LOUD, {not a field}."
