@@ -54,7 +54,8 @@ def run_in_new_loop(
         finally:
             # Does nothing to a coroutine that has run; one that has not is never awaited any more.
             discard(awaitable)
-        interruption.raise_if_any(error)
+    # Behind the handlers, so that no signal that they noted can be lost.
+    interruption.raise_if_any(error)
     if error is not None:
         raise error
     return result
@@ -195,8 +196,10 @@ class _Interruption:
         if self._signal is not None:
             raise KeyboardInterrupt
         self._signal = number
-        if self._main is not None and self._loop is not None and self._has_begun:
-            self._is_delivered = self._main.cancel()
+        if self._main is None or self._loop is None or not self._has_begun:
+            return
+        self._is_delivered = self._main.cancel()
+        if not self._loop.is_closed():
             # The loop may be asleep in `select`, where it would not notice.
             self._loop.call_soon_threadsafe(lambda: None)
 
