@@ -35,11 +35,13 @@ async def pump(iterator: AsyncIterator[Any], buffer: Buffer[Any], park: Park | N
         append(Failure(piece) if is_error else piece)
         waiters = buffer.waiters
         if waiters is not None:
-            # `buffer.wake()`, written out.
-            buffer.waiters = None
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            # `buffer.wake()`, written out for the one waiter that there mostly is.
+            if isinstance(waiters, list):
+                buffer.wake()
+            else:
+                buffer.waiters = None
+                if not waiters.done():
+                    waiters.set_result(None)
             burst = 0
         else:
             burst += 1

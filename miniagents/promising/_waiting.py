@@ -40,7 +40,8 @@ class Source:
     """Whether a task that waits here may be told of a deadlock (an exit that waits for others may not)."""
 
     def __init__(self) -> None:
-        self.waiters: list[Waiter] | None = None
+        # Mostly there is one at the most, which needs no list.
+        self.waiters: Waiter | list[Waiter] | None = None
 
     def add_waiter(self) -> Waiter:
         """Give a future to await; it is done as soon as something about this source has changed."""
@@ -50,12 +51,14 @@ class Source:
         waiter.source = self
         waiters = self.waiters
         if waiters is None:
-            self.waiters = [waiter]
-        else:
+            self.waiters = waiter
+        elif isinstance(waiters, list):
             waiters.append(waiter)
             # Waiters that timed out stay in the list; a poller must not make it grow for ever.
             if not len(waiters) & 31:
                 self.waiters = [waiter for waiter in waiters if not waiter.done()]
+        else:
+            self.waiters = [waiters, waiter]
         if loop not in armed_loops:
             arm(loop)
         return waiter
@@ -63,11 +66,12 @@ class Source:
     def wake(self) -> None:
         """Let every waiting task look again."""
         waiters = self.waiters
-        if waiters is not None:
-            self.waiters = None
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+        if waiters is None:
+            return
+        self.waiters = None
+        for waiter in waiters if isinstance(waiters, list) else (waiters,):
+            if not waiter.done():
+                waiter.set_result(None)
 
     def writers(self) -> "Iterable[AnyTask] | None":
         """Give the tasks that can end a wait for this source; `None`: unknown, so nothing can be proved."""
