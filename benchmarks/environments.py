@@ -70,11 +70,17 @@ def python_for(subject: Subject, *, with_uvloop: bool) -> Path:
 
 def clean_environment(**more: str) -> dict[str, str]:
     """Give the environment variables for a process that must see nothing of this package, and ask no real model."""
-    unwanted = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+    unwanted = (
+        *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"),
+        # Else each import would compile what it imports.
+        "PYTHONDONTWRITEBYTECODE",
+    )
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     # Told not to, frameworks neither trace nor send anything anywhere. One hash seed: the same dictionaries each time.
     quiet = {
         "PYTHONHASHSEED": "0",
+        # Not beside the sources, which may be those of a clone that must stay as it is.
+        "PYTHONPYCACHEPREFIX": str(cache_folder() / "bytecode"),
         "OPENAI_AGENTS_DISABLE_TRACING": "1",
         "LANGSMITH_TRACING": "false",
         "ENABLE_INSTRUMENTATION": "false",

@@ -20,7 +20,7 @@ from types import CellType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from miniagents.promising import _waiting
-from miniagents.promising._waiting import AnyTask, TaskEnd, Waiter, armed_loops
+from miniagents.promising._waiting import AnyTask, TaskEnd, Waiter, armed_loops, source_of
 from miniagents.promising._who_waits import Waits, describe_task, known_contexts, stall_is_explained, tree_of_waits
 from miniagents.promising.errors import DeadlockError
 
@@ -219,8 +219,9 @@ def waits_of(tasks: Iterable[AnyTask]) -> Waits:
         future: Any = getattr(task, "_fut_waiter", None)
         if future is None or future.done():
             continue
-        if isinstance(future, Waiter):
-            waits[task] = (future, future.source)
+        source = source_of(future)
+        if source is not None:
+            waits[task] = (future, source)
         elif isinstance(future, asyncio.Task):
             waits[task] = (None, TaskEnd([future]))
         else:

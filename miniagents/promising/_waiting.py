@@ -10,25 +10,17 @@ import threading
 from asyncio import get_running_loop
 from collections.abc import Callable, Iterable
 from types import coroutine
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from miniagents.promising.errors import NoRunningLoopError, WrongThreadError
 
 AnyTask = asyncio.Task[Any]
 
-if TYPE_CHECKING:
-    _NoneFuture = asyncio.Future[None]
-else:
-    # Without the subscript the C type is the direct base, which keeps making a waiter cheap.
-    _NoneFuture = asyncio.Future
+Waiter = asyncio.Future[None]
+"""The future on which one task waits for one source, which is its attribute `source`.
 
-
-class Waiter(_NoneFuture):
-    """The future on which one task waits for one source."""
-
-    __slots__ = ("source",)
-
-    source: "Source"
+It is a plain future of the loop's own, as asyncio takes a much longer way with every subclass.
+"""
 
 
 class Source:
@@ -47,7 +39,7 @@ class Source:
         """Give a future to await; it is done as soon as something about this source has changed."""
         # `new_waiter`, written out: this is what every wait for a token goes through.
         loop = get_running_loop()
-        waiter = Waiter(loop=loop)
+        waiter: Any = loop.create_future()
         waiter.source = self
         waiters = self.waiters
         if waiters is None:
@@ -137,10 +129,16 @@ armed_loops: set[asyncio.AbstractEventLoop] = set()
 """The loops at which somebody will look soon."""
 
 
+def source_of(future: object) -> Source | None:
+    """Give what is waited for with `future`, if it is a waiter."""
+    source = getattr(future, "source", None)
+    return source if isinstance(source, Source) else None
+
+
 def new_waiter(source: Source) -> Waiter:
     """Give a waiter on `source` that belongs to the running loop."""
     loop = get_running_loop()
-    waiter = Waiter(loop=loop)
+    waiter: Any = loop.create_future()
     waiter.source = source
     if loop not in armed_loops:
         arm(loop)
