@@ -312,7 +312,8 @@ def _held_elsewhere(handles: list[Any], own: set[int]) -> set[int]:
     All are looked up together: each look goes through every object of the process.
     """
     elsewhere: set[int] = set()
-    objects, leads = handles, {id(handle): {id(handle)} for handle in handles}
+    # A tuple, which is handed on as it is: another one, made for the call, would be found among the holders.
+    objects, leads = tuple(handles), {id(handle): {id(handle)} for handle in handles}
     seen: set[int] = set()
     for _ in range(MAX_GO_BETWEENS):
         if not objects:
@@ -322,7 +323,8 @@ def _held_elsewhere(handles: list[Any], own: set[int]) -> set[int]:
         for holder in gc.get_referrers(*objects):
             number = id(holder)
             # The lists in here, and the frames that run now, are no holders.
-            if number in own or number in seen or number in (id(objects), id(handles)) or _is_this_code(holder):
+            inside = (id(objects), id(handles), id(next_objects))
+            if number in own or number in seen or number in inside or _is_this_code(holder):
                 continue
             seen.add(number)
             held = {handle for part in gc.get_referents(holder) for handle in leads.get(id(part), ())}
@@ -331,7 +333,7 @@ def _held_elsewhere(handles: list[Any], own: set[int]) -> set[int]:
                 next_leads[number] = held
             else:
                 elsewhere |= held
-        objects, leads = next_objects, next_leads
+        objects, leads = tuple(next_objects), next_leads
     # Whoever holds it by way of so many others is taken to be somebody else.
     return elsewhere.union(*leads.values())
 
