@@ -80,9 +80,6 @@ class _Interception(AsyncPart):
     call: InterceptedCall
     fired: bool
 
-    def is_call(self) -> bool:
-        return True
-
     def is_unread_call(self) -> bool:
         return self.target is None or not cast("SequenceBuffer", self.target).had_reader
 

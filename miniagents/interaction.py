@@ -296,10 +296,6 @@ class AgentRun(Producer):
         """Give the agents from this one up to the first."""
         return [self.agent, *agents_above(self.owner)]
 
-    def is_call(self) -> bool:
-        """It is an agent at work."""
-        return True
-
     def is_unread_call(self) -> bool:
         """Whether nobody has begun to read the replies."""
         return not self.replies.had_reader

@@ -116,10 +116,6 @@ class Producer:
         """Name what it makes, in the user's words."""
         return self.describe()
 
-    def is_call(self) -> bool:
-        """Whether it is an agent at work, whose errors must not pass unnoticed."""
-        return False
-
     def goes_with_owner(self) -> bool:
         """Whether it is cancelled with whoever started it, even if somebody else is reading."""
         return False
