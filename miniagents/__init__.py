@@ -16,13 +16,14 @@ MiniAgents().run(main())
 
 from typing import TYPE_CHECKING
 
-from miniagents.errors import DeadlockError, MiniAgentsError, PromiseCancelledError
+from miniagents.errors import DeadlockError, MiniAgentsError, PromiseCancelledError, UsageLimitExceededError
 from miniagents.interaction import Agent, AgentCall, InteractionContext
 from miniagents.message_sequence import MessageSequence, MessageSequencePromise
 from miniagents.messages import Message, MessagePromise, MessageTokenAppender
 from miniagents.miniagent_typing import MessageType
 from miniagents.miniagents import CallInterceptor, InterceptedCall, MiniAgent, MiniAgents, miniagent
 from miniagents.promising.ext.frozen import Frozen, cached_privately
+from miniagents.usage import ContextUsage, RateLimit, TokenUsage, UsageLimits, UsageTotals
 
 if TYPE_CHECKING:
     from miniagents._records import AgentCallNode, AgentReplyNode
@@ -35,6 +36,7 @@ __all__ = [
     "AgentCallNode",
     "AgentReplyNode",
     "CallInterceptor",
+    "ContextUsage",
     "DeadlockError",
     "Frozen",
     "InteractionContext",
@@ -49,6 +51,11 @@ __all__ = [
     "MiniAgents",
     "MiniAgentsError",
     "PromiseCancelledError",
+    "RateLimit",
+    "TokenUsage",
+    "UsageLimitExceededError",
+    "UsageLimits",
+    "UsageTotals",
     "__version__",
     "cached_privately",
     "miniagent",

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 from pydantic import BaseModel
 
 from miniagents.errors import NotAMessageError
-from miniagents.messages import Message, MessagePromise, checked_text
+from miniagents.messages import Message, MessagePromise, checked_text, kinds_of_one_message, know_kind
 from miniagents.promising._failure import Failure
 from miniagents.promising.ext.frozen import check_field_name
 
@@ -51,20 +51,23 @@ class Flattener:
         on_path = {0}
         while path:
             try:
-                item = next(path[-1])
-            except StopIteration:
-                path.pop()
-                on_path.discard(containers.pop())
-                continue
+                # Texts and messages are nearly all there is; whatever else comes is looked at outside of this loop.
+                for item in path[-1]:
+                    kind = item.__class__
+                    if kind in kinds_of_one_message or (kind is str and item.isascii()):
+                        pieces.append(item)
+                    else:
+                        break
+                else:
+                    path.pop()
+                    on_path.discard(containers.pop())
+                    continue
             except Exception as error:  # noqa: BLE001 - the iterable's own error belongs at its place in the sequence
                 pieces.append(self._make_failure(error))
                 path.pop()
                 on_path.discard(containers.pop())
                 continue
-            kind = item.__class__
-            if kind is str:
-                pieces.append(item if item.isascii() else checked_text(item))
-            elif kind is list or kind is tuple or (kind is not MessagePromise and self._is_iterable(item)):
+            if kind is list or kind is tuple or self._is_iterable(item):
                 if id(item) in on_path:
                     raise NotAMessageError(item) from ValueError("A list that contains itself has no end.")
                 path.append(iter(item))
@@ -85,6 +88,8 @@ class Flattener:
 
     def _piece(self, item: Any) -> Any:
         if isinstance(item, Message | MessagePromise):
+            if isinstance(item, Message):
+                know_kind(type(item))
             return item
         if self._is_sequence(item):
             self.nested.append(item)

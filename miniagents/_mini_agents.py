@@ -1,21 +1,28 @@
 """`MiniAgents`: the context that agents run in."""
 
+import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from miniagents._interception import CallInterceptor, load_extensions
+from miniagents._interception import CallInterceptor, ContextListener, load_extensions
 from miniagents._segments import SequenceBuffer
+from miniagents._usage_scopes import UsageScope
+from miniagents.errors import UsageLimitExceededError
 from miniagents.interaction import Agent, finish_calls
 from miniagents.messages import Message
 from miniagents.miniagent_typing import PersistMessageHandler
 from miniagents.promising import _checked, _current
+from miniagents.promising._failure import Failure
+from miniagents.promising._reporting import add_notes
 from miniagents.promising._waiting import AnyTask
 from miniagents.promising.promise_typing import PromiseResolvedHandler
 from miniagents.promising.promising import PromisingContext
+from miniagents.usage import ContextUsage, RateLimit, UsageLimits
 
 if TYPE_CHECKING:
     from miniagents._records import CallRecorder, MessagePersister
+    from miniagents.promising._producer import Producer
 
 HANDLER = TypeVar("HANDLER", bound=PersistMessageHandler)
 
@@ -34,6 +41,8 @@ class MiniAgents(PromisingContext):
         errors_to_messages: whether errors of agents arrive as messages by default.
         log_reduced_tracebacks: whether logged tracebacks leave out the frames of this package.
         interceptors: what acts around every agent call, the outermost first; see `CallInterceptor`.
+        usage_limits: how much everything in the context together may use, from one activation to the next.
+        rate_limit: how fast requests may be sent to models.
         start_everything_asap_by_default, appenders_capture_errors_by_default, longer_hash_keys, logger,
         log_level_for_errors, on_promise_resolved, background_errors, read_ahead_by_default, shutdown_grace_s,
         stall_report_s: see `PromisingContext`.
@@ -53,6 +62,8 @@ class MiniAgents(PromisingContext):
         errors_to_messages: bool = False,
         log_reduced_tracebacks: bool = True,
         interceptors: Iterable[CallInterceptor] = (),
+        usage_limits: UsageLimits | None = None,
+        rate_limit: RateLimit | None = None,
         start_everything_asap_by_default: bool = True,
         appenders_capture_errors_by_default: bool = False,
         longer_hash_keys: bool = False,
@@ -72,6 +83,8 @@ class MiniAgents(PromisingContext):
         self.errors_to_messages = errors_to_messages
         self.log_reduced_tracebacks = log_reduced_tracebacks
         self.interceptors: list[CallInterceptor] = [_checked_interceptor(interceptor) for interceptor in interceptors]
+        self.usage_limits = usage_limits
+        self.rate_limit = rate_limit
         # Made when the first handler comes.
         self._persister: MessagePersister | None = None
         self._recorder: CallRecorder | None = None
@@ -93,8 +106,28 @@ class MiniAgents(PromisingContext):
     def _start_afresh(self) -> None:
         super()._start_afresh()
         self._open_calls: set[SequenceBuffer] = set()
+        self._usage = ContextUsage()
+        self._usage_scope = UsageScope.of_context(self.usage_limits, self.rate_limit)
         if self._recorder is not None:
             self._recorder.forget_all()
+
+    @property
+    def usage(self) -> ContextUsage:
+        """What everything in this context has used since it was last activated; readable at any time, also after."""
+        return self._usage
+
+    @property
+    def usage_scope(self) -> UsageScope | None:
+        """What counts the usage for the limits of this context, if it has any (for this package)."""
+        return self._usage_scope
+
+    def failure(self, error: BaseException, producer: "Producer | None", what: str | None = None) -> Failure:
+        """Keep `error`, to be reported if nobody receives it; see `PromisingContext` (for this package)."""
+        if isinstance(error, asyncio.CancelledError) and error.args:
+            # A crossed limit cancels with its error as the message; see `ModelRequest`.
+            reason: object = error.args[0]
+            error = reason if isinstance(reason, UsageLimitExceededError) else error
+        return super().failure(error, producer, what)
 
     def on_persist_message(self, handler: HANDLER) -> HANDLER:
         """Register an async `handler(_, message)`; may be used as a decorator.
@@ -140,6 +173,38 @@ class MiniAgents(PromisingContext):
     def reduces_tracebacks(self) -> bool:
         """Whether logged tracebacks leave out the frames of this package."""
         return self.log_reduced_tracebacks
+
+    async def _after_entering(self) -> None:
+        entered: list[ContextListener] = []
+        try:
+            for interceptor in self.interceptors:
+                if isinstance(interceptor, ContextListener):
+                    await interceptor.context_entered()
+                    entered.append(interceptor)
+        except BaseException as error:
+            # What those before it hold, such as a run of a journal, nobody else would let go of.
+            add_notes(error, await self._tell_of_the_end(entered, error))
+            raise
+
+    async def _after_all_work(self, error: BaseException | None) -> None:
+        listeners = [interceptor for interceptor in self.interceptors if isinstance(interceptor, ContextListener)]
+        errors = await self._tell_of_the_end(listeners, error)
+        if errors:
+            add_notes(errors[0], errors[1:])
+            raise errors[0]
+
+    async def _tell_of_the_end(
+        self, listeners: Sequence[ContextListener], error: BaseException | None
+    ) -> list[BaseException]:
+        """Tell all of them, the last one first, whatever goes wrong with one; what went wrong."""
+        errors: list[BaseException] = []
+        for listener in reversed(listeners):
+            has_failed = error is not None or bool(errors) or self.errors.has_any
+            try:
+                await listener.context_left(error, has_failed=has_failed)
+            except BaseException as trouble:  # noqa: BLE001 - raised by the caller, when all have been told
+                errors.append(trouble)
+        return errors
 
     async def _before_waiting(self) -> None:
         finish_calls(self._open_calls)

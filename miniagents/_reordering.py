@@ -8,7 +8,8 @@ new shape, so that all readers at all times see one order. Cancelling reshapes t
 gone.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from time import monotonic
 from typing import Any, cast
 
@@ -23,13 +24,13 @@ from miniagents._segments import (
     materialize,
     offset_of,
 )
-from miniagents.messages import MessagePromise
+from miniagents.messages import MessagePromise, kinds_of_one_message
 from miniagents.promising._buffer import ENDED, Buffer
 from miniagents.promising._failure import Failure
-from miniagents.promising._producer import current_task
+from miniagents.promising._producer import loop_and_task
 from miniagents.promising._pumping import BURST_S
+from miniagents.promising._reading import FEW, LOT, NOTHING, OVER, REPLAY_PIECES
 from miniagents.promising._waiting import AnyTask, give_way
-from miniagents.promising.streamed import OVER, REPLAY_PIECES
 
 _epoch = [0]
 """How many sequences were reshaped so far; one cell that every reader compares with what it saw last."""
@@ -54,9 +55,11 @@ class SequenceReader(AsyncIterator[MessagePromise]):
         "_epoch",
         "_gave_way_at",
         "_index",
+        "_loop",
         "_parents",
         "_part_at",
         "_raises",
+        "_ready",
         "_root",
         "_since",
         "_skip",
@@ -72,6 +75,8 @@ class SequenceReader(AsyncIterator[MessagePromise]):
         raises: bool = True,
         part_at: Callable[[list[Any], int], Any] = materialize,
     ) -> None:
+        # Messages that are about to be given; those behind them are at `_index`.
+        self._ready: Iterator[Any] = NOTHING
         self._root: SequenceBuffer = cast("SequenceBuffer", buffer)
         self._buffer: SequenceBuffer = self._root
         self._raises = raises
@@ -88,10 +93,11 @@ class SequenceReader(AsyncIterator[MessagePromise]):
         self._epoch = _epoch[0]
         self._since = 0
         self._gave_way_at = 0.0
+        self._loop: AbstractEventLoop | None = None
         self.reading_task: AnyTask | None = None
         if not self._root.is_complete:
             # Known from here on, so that nothing is cancelled under it.
-            self.reading_task = current_task()
+            self._loop, self.reading_task = loop_and_task()
             self._root.add_reader(self)
 
     def __aiter__(self) -> "SequenceReader":
@@ -100,13 +106,18 @@ class SequenceReader(AsyncIterator[MessagePromise]):
     # One loop in one function, because every message of every reader goes through it.
     async def __anext__(self) -> MessagePromise:  # noqa: C901, PLR0912
         while True:
+            for promise in self._ready:
+                return promise
             if self._epoch != _epoch[0]:
                 self._adapt()
             buffer = self._buffer
             index = self._index
-            if index < len(buffer.pieces):
-                if not index & 15 and self._has_read_enough():
+            at_hand = len(buffer.pieces) - index
+            if at_hand > 0:
+                if (at_hand > FEW or not index & 15) and self._has_read_enough():
                     await give_way()
+                    continue
+                if at_hand > FEW and buffer.bound is None and not self._skip and self._take_many(buffer.pieces, index):
                     continue
                 piece = buffer.pieces[index]
                 self._index = index + 1
@@ -140,6 +151,24 @@ class SequenceReader(AsyncIterator[MessagePromise]):
                 continue
             await self._wait(buffer, index)
 
+    def _take_many(self, pieces: list[Any], index: int) -> bool:
+        """Make the next messages ready, so that taking one takes least; `False` if the first needs a closer look."""
+        lot: list[Any] = []
+        for at in range(index, min(index + LOT, len(pieces))):
+            kind = pieces[at].__class__
+            if kind is not str and kind not in kinds_of_one_message:
+                break
+            lot.append(self._part_at(pieces, at))
+        self._index += len(lot)
+        self._count += len(lot)
+        self._ready = iter(lot)
+        return bool(lot)
+
+    def rest_of_lot(self) -> Iterator[Any]:
+        """Take what is ready behind the message that was given last; for whoever takes all anyway."""
+        ready, self._ready = self._ready, NOTHING
+        return ready
+
     def _wait(self, buffer: SequenceBuffer, index: int) -> Awaitable[None]:
         buffer.begin()
         if buffer.end is not None:
@@ -147,7 +176,7 @@ class SequenceReader(AsyncIterator[MessagePromise]):
         if buffer.bound is not None:
             buffer.demand_next(index)
         self._since = self._count
-        return buffer.add_waiter()
+        return buffer.add_waiter(self._loop)
 
     def _failure(self, failure: Failure) -> Any:
         if self._raises:

@@ -6,7 +6,8 @@ A segment is a text, a message, a message promise, a failure, or another sequenc
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import Any, cast
 
-from miniagents.messages import Message, MessagePromise, promise_of_text, text_message
+from miniagents._usage_values import Accounted
+from miniagents.messages import Message, MessagePromise, resolved_promise, text_message
 from miniagents.promising._buffer import ENDED, Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer
@@ -17,7 +18,7 @@ from miniagents.promising.sentinels import Sentinel
 LEAST_SUSPICIOUS_DEPTH = 64
 
 
-class SequenceBuffer(Buffer[Any]):
+class SequenceBuffer(Buffer[Any], Accounted):
     """The segments of a message sequence: texts, messages, message promises, failures, and nested sequences."""
 
     __slots__ = (
@@ -26,9 +27,17 @@ class SequenceBuffer(Buffer[Any]):
         "is_complete",
         "is_resolved",
         "nested",
+        "origin",
         "resolved_count",
+        "usage",
         "version",
+        "was_given",
     )
+
+    was_given: bool
+    """Whether everything in it was there when it was made; not set where it was not."""
+    origin: str
+    """What a journal knows the call by whose replies these are; not set where there is none."""
 
     def __init__(self, bound: int | None = None, name: str = "a message sequence") -> None:
         super().__init__(bound, name)
@@ -180,7 +189,7 @@ def materialize(pieces: list[Any], index: int) -> MessagePromise:
     piece = pieces[index]
     if isinstance(piece, MessagePromise):
         return piece
-    promise = promise_of_text(piece) if piece.__class__ is str else cast("Message", piece).as_promise
+    promise = resolved_promise(piece) if piece.__class__ is str else cast("Message", piece).as_promise
     pieces[index] = promise
     return promise
 
@@ -287,3 +296,11 @@ def _note_resolved(buffer: SequenceBuffer, index: int, *, with_messages: bool) -
     """Take note that the segment before `index` is resolved, if all before it are."""
     if with_messages and buffer.resolved_count == index - 1:
         buffer.resolved_count = index
+
+
+def somebody_listens() -> bool:
+    """Whether somebody wants to hear of every promise that is made here."""
+    if not PromisingContext.handlers_exist:
+        return False
+    context = PromisingContext.find_current()
+    return context is not None and context.listens()

@@ -43,6 +43,7 @@ class AsyncPart(Producer):
             buffer.close(self.context.failure(error, self))
         else:
             buffer.close()
+        self.retire()
 
     async def _wait_for_all_parts(self, sequence: SequenceBuffer) -> None:
         # Waits without asking for anything: what nobody else wants must not be made because of this.
@@ -122,8 +123,10 @@ class OutOfOrderPart(Producer):
 class ErrorsAsMessages(Producer):
     """Copies a sequence, turning the errors in it into messages."""
 
-    __slots__ = ("source",)
+    __slots__ = ("replies", "source")
 
+    replies: SequenceBuffer
+    """Its target, kept beyond the end: what the call kicked off shows its usage there."""
     source: SequenceBuffer
 
     async def main(self) -> None:

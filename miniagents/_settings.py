@@ -4,14 +4,15 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
 
+from miniagents._call_marks import MARK_NAMES
 from miniagents.errors import NotAnAgentError, UnknownSettingError
 from miniagents.promising.ext.frozen import freeze, is_leaf_class, is_secret
 
-RESERVED_NAMES = ("messages", "start_asap", "errors_to_messages", "class_")
+RESERVED_NAMES = ("messages", "start_asap", "errors_to_messages", "usage_limits", "rate_limit", "class_", *MARK_NAMES)
 
 
 class AgentSignature:
@@ -19,6 +20,8 @@ class AgentSignature:
 
     def __init__(self, func_or_class: Callable[..., Any], name: str) -> None:
         self.is_class = inspect.isclass(func_or_class)
+        # A class may judge a setting where it is given, before it is stored: `__check_setting__(name, value)`.
+        self._check: Callable[[str, Any], None] | None = getattr(func_or_class, "__check_setting__", None)
         _check_kind(func_or_class, name)
         parameters, self.context_name = _parameters(func_or_class, is_class=self.is_class)
         positional = [key for key, found in parameters.items() if found.kind is inspect.Parameter.POSITIONAL_ONLY]
@@ -44,6 +47,8 @@ class AgentSignature:
         self.required = frozenset(key for key, found in named.items() if found.default is inspect.Parameter.empty)
         hints = _hints(func_or_class, is_class=self.is_class)
         self.unfrozen = frozenset(key for key in self.names if not _is_freezable(hints.get(key, Any)))
+        self.secrets = frozenset(key for key in self.names if _is_for_a_secret(hints.get(key, Any)))
+        self._only_secrets = frozenset(key for key in self.secrets if _is_for_nothing_else(hints.get(key, Any)))
 
     def check_names(self, alias: str, names: Iterable[str]) -> None:
         """Refuse settings that the agent does not take.
@@ -78,33 +83,72 @@ class AgentSignature:
         """Give the settings as the agent gets them: frozen, but for those whose declared type says otherwise.
 
         Raises:
-            ValueError: one cannot be frozen; it is named.
+            ValueError: one cannot be frozen, or is no secret where it should be one; it is named.
         """
+        if self._check is not None:
+            for name, value in settings.items():
+                self._check(name, value)
         return {name: self._prepared(name, value) for name, value in settings.items()}
 
     def _prepared(self, name: str, value: Any) -> Any:
+        if isinstance(value, str) and name in self.secrets:
+            # Loaded when used, like all of pydantic that a program may do without.
+            from pydantic import SecretStr
+
+            return SecretStr(value)
+        if name in self._only_secrets and value is not None and not is_secret(value):
+            raise ValueError(f"`{name}` is a secret: give a text or a `SecretStr`, not a {type(value).__name__}.")
         if name in self.unfrozen or is_secret(value):
             return value
         try:
             return freeze(value, name)
         except ValueError as error:
-            raise ValueError(
-                f"{error} To pass it as it is, declare its type in the agent's signature (it is then recorded by name "
-                f"only), or hand it over in `fork(mutable_state={{{name!r}: ...}})`."
-            ) from None
+            why = f"`{name}` cannot be frozen, as something in it can change." if name in HELD_BACK else str(error)
+        # Outside of the block above, so that the error does not have one behind it that shows a secret.
+        raise ValueError(
+            f"{why} To pass it as it is, declare its type in the agent's signature (it is then recorded by name "
+            f"only), or hand it over in `fork(mutable_state={{{name!r}: ...}})`."
+        )
 
 
 def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Give the settings in the form in which they are recorded: what is not frozen by its name, secrets not at all."""
+    # Loaded when used: what it looks for takes long to compile.
+    from miniagents._secret_settings import is_left_out, without_secret_parts
+
     record: dict[str, Any] = {}
     for name, value in settings.items():
-        if is_secret(value):
-            continue
-        try:
-            record[name] = freeze(value, name)
-        except ValueError:
-            record[name] = qualified_name(value)
+        # A text as a client is a key in the wrong place.
+        is_key = name == "async_client" and isinstance(value, str)
+        if not is_key and not is_secret(value) and name not in HELD_BACK and not is_left_out(name, value):
+            shown = without_credentials(value) if name in _ADDRESSES else without_secret_parts(name, value)
+            record[name] = _recorded_value(shown, name)
     return record
+
+
+def without_credentials(url: Any) -> Any:
+    """Give a URL without what keys and passwords travel in: the user, and all of the query. Anything else as it is."""
+    if not isinstance(url, str):
+        return url
+    scheme, found, rest = url.partition("://") if "://" in url else ("", "", url)
+    address, asks, query = rest.partition("?")
+    if "@" in query:
+        # A password with a question mark in it, or a query with an `@`: nobody can tell.
+        return f"{scheme}{found}***"
+    authority = address.partition("/")[0]
+    # With something else than a port behind the colon, what looks like a host is a user, and has a password with a `/`.
+    is_user = "@" in authority or (":" in authority and not authority.rpartition(":")[2].isdigit())
+    host = address.rpartition("@")[2] if is_user else address
+    return f"{scheme}{found}{'***@' if host != address else ''}{host}{'?***' if asks else ''}"
+
+
+def _recorded_value(value: Any, name: str) -> Any:
+    try:
+        return freeze(value, name)
+    except ValueError:
+        if isinstance(value, list | tuple):
+            return tuple(_recorded_value(item, name) for item in cast("Iterable[Any]", value))
+        return qualified_name(value)
 
 
 def qualified_name(value: object) -> str:
@@ -215,6 +259,23 @@ def _is_freezable(hint: Any) -> bool:
     return isinstance(hint, type) and (
         hint is object or _is_container(hint) or is_leaf_class(hint) or issubclass(hint, BaseModel)
     )
+
+
+HELD_BACK = frozenset({"extra_headers", "default_headers", "extra_query", "http_options"})
+"""Settings that are never recorded or logged, as keys travel in them."""
+
+_ADDRESSES = frozenset({"base_url", "azure_endpoint"})
+"""URLs of servers, which are recorded without the keys and passwords in them."""
+
+
+def _is_for_a_secret(hint: Any) -> bool:
+    """Whether a parameter is declared to take a `SecretStr`."""
+    return any(getattr(part, "__name__", "") == "SecretStr" for part in (hint, *get_args(hint)))
+
+
+def _is_for_nothing_else(hint: Any) -> bool:
+    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return {getattr(part, "__name__", "") for part in parts} <= {"SecretStr", "str", "NoneType"}
 
 
 def _is_container(kind: Any) -> bool:

@@ -9,8 +9,14 @@ MiniAgentsError (= PromisingError)     catch this to catch all of them
 +-- NotInAgentError                    there is no `InteractionContext` here (a `NoActiveContextError`)
 +-- RepliesClosedError                 a reply came too late (an `AppenderClosedError`)
 +-- MissingExtraError                  an optional package is not installed
-+-- everything in `miniagents.ext.llms.errors`: what goes wrong with models
++-- NoJournalError                     the context of an agent that needs a journal has none
++-- JournalError                       what goes wrong with a journal; it and those below it are in `miniagents.journal`
++-- EventError                         what goes wrong with events; it and those below it are in `miniagents.events`
++-- LLMError                          what goes wrong with models; the rest of it is in `miniagents.ext.llms.errors`
+    +-- UsageLimitExceededError       a limit on requests, tokens, cost or tool calls is reached
 """
+
+from decimal import Decimal
 
 from miniagents.promising.errors import (
     AppenderClosedError,
@@ -63,6 +69,16 @@ class UnknownSettingError(MiniAgentsError, TypeError):
     """A keyword argument that nothing takes."""
 
 
+class NoJournalError(MiniAgentsError, RuntimeError):
+    """An agent asked for what only a journal can give, and its context has none."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f'`{what}` needs a journal to keep its result: `MiniAgents(journal="sqlite:///runs.db", run_id=...)`, '
+            'or, where nothing is to outlive the program, `MiniAgents(journal="memory://")`.'
+        )
+
+
 class CallFinishedError(MiniAgentsError, RuntimeError):
     """A message was sent on an agent call whose requests are finished."""
 
@@ -104,6 +120,90 @@ class MissingExtraError(MiniAgentsError, ImportError):
         )
 
 
+class LLMError(MiniAgentsError):
+    """The root of what goes wrong with models.
+
+    Attributes:
+        provider: who was asked, such as `"openai"`.
+        model: the model that was asked.
+        status_code: the status of the HTTP response.
+        code: the provider's code for what went wrong.
+        request_id: the provider's name of the request.
+        retry_after_s: after how many seconds the provider wants to be asked again.
+        partial_text: the text of the answer that came before the error.
+        raw_text: what the provider sent, as it came.
+
+    Each is None where it is not known.
+    """
+
+    # On the class too, for subclasses that begin with the constructor of another base class.
+    provider: str | None = None
+    model: str | None = None
+    status_code: int | None = None
+    code: str | int | None = None
+    request_id: str | None = None
+    retry_after_s: float | None = None
+    partial_text: str | None = None
+    raw_text: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        status_code: int | None = None,
+        code: str | int | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+        partial_text: str | None = None,
+        raw_text: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.model = model
+        self.status_code = status_code
+        self.code = code
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+        self.partial_text = partial_text
+        self.raw_text = raw_text
+
+
+class UsageLimitExceededError(LLMError):
+    """A limit of a `UsageLimits` is reached, so that nothing more is sent; or crossed, so that what runs is stopped.
+
+    Attributes:
+        limit: the name of the limit, such as `"requests"`.
+        allowed: how much was allowed.
+        used: how much was used, as far as that is known.
+    """
+
+    def __init__(
+        self,
+        limit: str,
+        allowed: int | Decimal,
+        used: int | Decimal,
+        *,
+        whose: str,
+        raised_with: str,
+        provider: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        """`whose` names what has the limit, `raised_with` is the call that sets it, with `{}` for the limits."""
+        verb = "exceeded" if used > allowed else "reached"
+        advice = raised_with.format(f"usage_limits=UsageLimits({limit}=...)")
+        super().__init__(
+            f"The limit `{limit}={allowed}` of {whose} is {verb}: {used} used. To allow more, write `{advice}` with a "
+            "larger number.",
+            provider=provider,
+            model=model,
+        )
+        self.limit = limit
+        self.allowed = allowed
+        self.used = used
+
+
 def _shortened(value: object) -> str:
     try:
         text = repr(value)
@@ -120,10 +220,12 @@ __all__ = [
     "DeadlockError",
     "ExitInBackgroundError",
     "FunctionNotProvidedError",
+    "LLMError",
     "LoopIsRunningError",
     "MiniAgentsError",
     "MissingExtraError",
     "NoActiveContextError",
+    "NoJournalError",
     "NoRunningLoopError",
     "NotAMessageError",
     "NotAnAgentError",
@@ -134,6 +236,7 @@ __all__ = [
     "RepliesClosedError",
     "SyncWithError",
     "UnknownSettingError",
+    "UsageLimitExceededError",
     "WrongActiveContextError",
     "WrongThreadError",
 ]

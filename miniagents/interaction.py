@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 from miniagents._agent_call import Agent, AgentCall, GiveWay
+from miniagents._call_marks import JournaledCall, current_journaled_call
 from miniagents._segments import SequenceBuffer
-from miniagents.errors import NotInAgentError, RepliesClosedError
+from miniagents.errors import NoJournalError, NotInAgentError, RepliesClosedError
 from miniagents.message_sequence import MessageSequencePromise, append_messages, append_out_of_order
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, chain_of, current_producer, current_task
@@ -107,6 +108,53 @@ class InteractionContext:
     def get_agent_trace(self) -> list[Agent]:
         """Give the agents from this one up to the first: who called it, who called that one, and so on."""
         return self._run.trace()
+
+    async def call_key(self) -> str:
+        """Give the name of this call in the journal: the same one each time that the run is resumed.
+
+        Good for telling a service outside which requests are one, as its idempotency key.
+
+        Raises:
+            NoJournalError: the context has no journal.
+        """
+        return await self._journaled("call_key()").call_key()
+
+    async def once(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Give what `function(*args, **kwargs)` returns, which runs once for this call, however often that is resumed.
+
+        A later attempt gets what the first one got. `name` is unique in the call. The function may be async; one that
+        is not runs in a thread. What it returns is what JSON can hold, with `Frozen` objects such as messages anywhere
+        in it; a tuple comes back as a list. An error is not kept. What happened right before the process was killed may
+        not be recorded, and happens again.
+
+        The function, async or not, goes on when whoever awaits this is cancelled or has had enough: what it returns is
+        recorded, and is what the next `once` of this name gets. The context waits for it at its end.
+
+        Raises:
+            NoJournalError: the context has no journal.
+            JournalError: the function itself asks for what happens once under this name.
+            UnstorableValueError: the result cannot be stored; the field is named.
+        """
+        return await self._journaled("once(...)").once(name, function, args, kwargs)
+
+    async def ask(self, text: str, key: str | None = None) -> Any:
+        """Ask a person, and give the answer, however long that takes and however often the run is resumed meanwhile.
+
+        Answered by `miniagents ask RUN KEY ANSWER`, or by `journal.answer(run_id, key, answer)`, in this process or
+        another one. `key` is unique in the run, by default made of the text; who asks the same under it shares the
+        answer. Only the code that awaits this waits.
+
+        Raises:
+            NoJournalError: the context has no journal.
+            JournalError: another text was asked under this key.
+        """
+        return await self._journaled("ask(...)").ask(text, key)
+
+    def _journaled(self, what: str) -> JournaledCall:
+        call = current_journaled_call.get()
+        if call is None:
+            raise NoJournalError(f"ctx.{what}")
+        return call
 
     def _writable(self, action: str) -> SequenceBuffer:
         buffer = self._run.replies
@@ -231,6 +279,7 @@ class AgentRun(Producer):
         finally:
             # What a finished call no longer needs must not live as long as somebody keeps its replies.
             self.interaction = self.invoke = self.requests = self.subtasks = self.started_tasks = None
+        self.retire()
 
     async def finish_replies(self, *, await_for_subtasks: bool) -> None:
         """Finish open calls, wait for the subtasks if asked to, and close the replies."""

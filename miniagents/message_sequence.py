@@ -6,7 +6,7 @@ forwarding through one costs.
 """
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any, cast
 
 from miniagents._flattening import Flattener
@@ -20,9 +20,11 @@ from miniagents._segments import (
     message_at,
     pending_parts,
     receive_shown_errors,
+    somebody_listens,
 )
 from miniagents._sequence_parts import AsyncPart, ErrorsAsMessages, OutOfOrderPart
-from miniagents.messages import Message, MessagePromise, checked_text, somebody_listens
+from miniagents._usage_values import UsageTotals
+from miniagents.messages import Message, MessagePromise, checked_text
 from miniagents.promising._buffer import ENDED, Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer
@@ -116,6 +118,14 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
             message_token_streamer=join, start_asap=start_asap, **preliminary_metadata
         )
 
+    @property
+    def usage(self) -> UsageTotals:
+        """What the call behind these replies, and all that it has started, has used so far; see `UsageTotals`.
+
+        Sequences that are not the replies of a call have used nothing.
+        """
+        return cast("SequenceBuffer", self._buffer).usage_totals()
+
     def _is_all_there(self) -> bool:
         return next(pending_parts(self._buffer), None) is None
 
@@ -162,35 +172,44 @@ class MessageSequencePromise(StreamedPromise[MessagePromise, tuple[Message, ...]
     async def _outcome(self) -> Any:
         messages: list[Message] = []
         # Messages, promises of those that are still coming, and failures.
-        parts = cast("AsyncIterator[Any]", SequenceReader(self._buffer, raises=False, part_at=message_at))
-        async for part in parts:
-            outcome: Any = part
-            if isinstance(part, MessagePromise):
-                outcome = part.outcome_if_done()
-                if outcome is NO_VALUE:
-                    outcome = await part.outcome()
-            if isinstance(outcome, Failure):
-                self._settle(outcome)
-                return outcome
-            messages.append(outcome)
+        reader: Any = SequenceReader(self._buffer, raises=False, part_at=message_at)
+        async for first in reader:
+            for part in itertools.chain((first,), reader.rest_of_lot()):
+                outcome = part
+                if isinstance(part, MessagePromise):
+                    outcome = part.outcome_if_done()
+                    if outcome is NO_VALUE:
+                        outcome = await part.outcome()
+                if outcome.__class__ is Failure:
+                    self._settle(outcome)
+                    return outcome
+                messages.append(outcome)
         if self._value is NO_VALUE:
             self._settle(tuple(messages))
         return self._value
 
     def when_done(self, callback: Callable[[], None]) -> None:
         """Call `callback` when every message is there, at once if they are; never makes anything start."""
-        parts = pending_parts(self._buffer)
+        _WhenAllThere(pending_parts(self._buffer), callback).step()
 
-        def step() -> None:
-            part = next(parts, None)
-            if part is None:
-                callback()
-            elif isinstance(part, Buffer):
-                part.when_ended(step)
-            else:
-                part.when_done(step)
 
-        step()
+class _WhenAllThere:
+    """Calls back when nothing of a sequence is missing any more. A class, as a closure would refer to itself."""
+
+    __slots__ = ("_callback", "_parts")
+
+    def __init__(self, parts: Iterator[Any], callback: Callable[[], None]) -> None:
+        self._parts = parts
+        self._callback = callback
+
+    def step(self) -> None:
+        part = next(self._parts, None)
+        if part is None:
+            self._callback()
+        elif isinstance(part, Buffer):
+            part.when_ended(self.step)
+        else:
+            part.when_done(self.step)
 
 
 async def _tokens(promise: MessagePromise, *, strip: bool) -> AsyncIterator[str]:
@@ -260,6 +279,7 @@ def closed_sequence(messages: object) -> MessageSequencePromise:
     if messages is not None:
         append_messages(buffer, messages)
     buffer.end = ENDED
+    buffer.was_given = True
     return MessageSequencePromise.of_buffer(buffer)
 
 
@@ -370,6 +390,7 @@ def errors_as_messages(sequence: MessageSequencePromise, *, is_lazy: bool = Fals
     # Who reads the view reads what it shows.
     buffer.link_all([sequence])
     producer.source = cast("SequenceBuffer", sequence.buffer())
+    producer.replies = buffer
     buffer.producer = producer
     if not is_lazy:
         producer.launch()

@@ -1,22 +1,21 @@
 """`Message`, immutable and named by its content, and `MessagePromise`, a message that streams its tokens."""
 
-import threading
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterator
+from types import MappingProxyType
 from typing import Any, Self, TypeVar, cast
 
 from pydantic import Field
 
 from miniagents.miniagent_typing import MessageTokenStreamer
-from miniagents.promising._buffer import Buffer
+from miniagents.promising._buffer import Buffer, prefilled_buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising.errors import FunctionNotProvidedError
-from miniagents.promising.ext._json import to_json
+from miniagents.promising.ext._json import AS_IN_JSON, json_text, to_json
 from miniagents.promising.ext.frozen import Frozen, check_text, freeze
 from miniagents.promising.promise import require_callable
 from miniagents.promising.promising import PromisingContext, StreamAppender, StreamedPromise
 from miniagents.promising.sentinels import NO_VALUE
-from miniagents.promising.streamed import prefilled_buffer
 
 M = TypeVar("M", bound="Message")
 
@@ -64,12 +63,17 @@ class Message(Frozen):
     @property
     def as_promise(self) -> "MessagePromise":
         """This message as a promise that is resolved already; the same one as long as anybody has it."""
-        # Weakly, as the promise holds the message.
-        kept = self.cached("as_promise", _Kept)
-        promise = None if kept.promise is None else kept.promise()
+        # Not `cached()`, as this is done for every message that is sent; weakly, as the promise holds the message.
+        private: dict[str, Any] = cast("Any", self).__pydantic_private__
+        cache: dict[str, Any] | None = private["_cache"]
+        if cache is None:
+            cache = private["_cache"] = {}
+        kept: weakref.ref[MessagePromise] | None = cache.get("as_promise")
+        promise = None if kept is None else kept()
         if promise is None:
-            promise = MessagePromise(prefill_message=self)
-            kept.promise = weakref.ref(promise)
+            listens = PromisingContext.handlers_exist
+            promise = MessagePromise(prefill_message=self) if listens else resolved_promise(self)
+            cache["as_promise"] = weakref.ref(promise)
         return promise
 
     @classmethod
@@ -108,6 +112,18 @@ class Message(Frozen):
         """Give the content as a dict that JSON can hold, nested messages replaced by their hash keys."""
         return _serialize_with_references(self)
 
+    def _serialized(self) -> str:
+        if not self.is_text:
+            return super()._serialized()
+        # The same, several times faster: most messages are such ones.
+        return f'{{"class_": "Message", "content": {json_text(self.content)}, "content_template": null}}'
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a plain `Message` that has a `content` and nothing else."""
+        is_plain = self.__class__ is Message and not self.__pydantic_extra__
+        return is_plain and self.content.__class__ is str and self.content_template is None
+
     def sub_messages(self) -> Iterator["Message"]:
         """Give the messages inside this one, depth first: each after those that are inside it."""
         # A stack instead of recursion: a chain of messages may be longer than Python's recursion limit.
@@ -121,15 +137,6 @@ class Message(Frozen):
             stack.pop()
             if message is not None:
                 yield message
-
-
-class _Kept:
-    """Remembers the promise of a message without keeping it alive."""
-
-    __slots__ = ("promise",)
-
-    def __init__(self) -> None:
-        self.promise: weakref.ref[MessagePromise] | None = None
 
 
 _CONTENT_ONLY = {"content"}
@@ -163,7 +170,9 @@ def _direct_sub_messages(value: object) -> Iterator[Message]:
 def _serialize_with_references(frozen: Frozen) -> dict[str, Any]:
     serialized: dict[str, Any] = {}
     for name, value in frozen:
-        if isinstance(value, Message):
+        if value.__class__ in AS_IN_JSON:
+            serialized[name] = value
+        elif isinstance(value, Message):
             serialized[f"{name}__hash_key"] = value.hash_key
         elif isinstance(value, tuple) and _holds_message(cast("tuple[Any, ...]", value)):
             serialized[f"{name}__hash_keys"] = to_json(value, name, nested=_reference)
@@ -219,7 +228,7 @@ class MessagePromise(StreamedPromise[str, Message]):
     and by `await`; the tokens before it stay readable.
     """
 
-    __slots__ = ("_metadata_so_far", "_preliminary", "_text", "_token_streamer", "message_class")
+    __slots__ = ("_metadata_so_far", "_preliminary", "_token_streamer", "message_class")
 
     is_part_of_its_maker = True
     message_class: type[Message]
@@ -235,7 +244,6 @@ class MessagePromise(StreamedPromise[str, Message]):
         read_ahead: int | None = None,
         **preliminary_metadata: Any,
     ) -> None:
-        self._text: str | None = None
         self._metadata_so_far: dict[str, Any] = {}
         self._token_streamer = message_token_streamer
         self._preliminary = {name: freeze(value, name) for name, value in preliminary_metadata.items()}
@@ -282,6 +290,11 @@ class MessagePromise(StreamedPromise[str, Message]):
         """The fields that its streamer has given so far, beside the preliminary ones."""
         return dict(self._metadata_so_far)
 
+    @property
+    def was_given(self) -> bool:
+        """Whether it was made of a message that was there already (for this package)."""
+        return self._token_streamer is None and (cast("Any", self._buffer) is None or self._buffer.handle is None)
+
     def _streamer(self) -> AsyncIterator[str]:
         assert self._token_streamer is not None
         return cast("MessageTokenStreamer", self._token_streamer)(self._metadata_so_far)
@@ -292,8 +305,7 @@ class MessagePromise(StreamedPromise[str, Message]):
                 raise TypeError(f"A token is a `str`, but the token streamer of this message yielded {piece!r}.")
         return self.message_class(**{"content": "".join(pieces), **self._preliminary, **self._metadata_so_far})
 
-    # Prefilled promises are most of all; they get a buffer when somebody wants tokens, and a message when somebody
-    # wants that.
+    # What is prefilled gets a buffer when somebody wants tokens.
 
     def __aiter__(self) -> AsyncIterator[str]:
         self.buffer()
@@ -302,24 +314,8 @@ class MessagePromise(StreamedPromise[str, Message]):
     def buffer(self) -> Buffer[Any]:
         """Give the tokens (for this package)."""
         if cast("Any", self._buffer) is None:
-            text = self._text if self._text is not None else str(self._value)
-            self._buffer = prefilled_buffer((text,))
+            self._buffer = prefilled_buffer((str(self.outcome_if_done()),))
         return self._buffer
-
-    def outcome_if_done(self) -> Any:
-        """Give the message, the `Failure`, or `NO_VALUE`, without waiting and without counting as a reader."""
-        value = self._value
-        if value is NO_VALUE:
-            if self._text is None:
-                return super().outcome_if_done()
-            value = self._value = text_message(self._text)
-        return value
-
-    def __await__(self) -> Generator[Any, Any, Message]:
-        if self._text is not None:
-            return self.outcome_if_done()
-            yield  # a generator, as `__await__` must give an iterator
-        return (yield from super().__await__())
 
     def when_done(self, callback: Any) -> None:
         """Call `callback` when the promise is done, at once if it is; never makes anything start."""
@@ -333,38 +329,69 @@ def _fields_beside_text(message: Message) -> dict[str, Any]:
     return {name: value for name, value in message if name not in _TEXT_FIELDS}
 
 
-def promise_of_text(text: str) -> MessagePromise:
-    """Give a resolved promise of `Message(text)`; the message itself is made when somebody wants it."""
-    promise = MessagePromise.__new__(MessagePromise)
-    promise.waiters = None
-    promise._thread_id = threading.get_ident()
-    promise._value = NO_VALUE
-    promise._text = text
+class _ResolvedMessagePromise(MessagePromise):
+    """A promise of a message that is there already. Most are, so that it has no attributes but those it needs."""
+
+    __slots__ = ("_text",)
+
+    # In place of the attributes of these names, which never change here.
+    waiters = _context = _producer = _readers = _done_callbacks = None
+    _resolver_function = _streamer_function = _token_streamer = None
+    _preliminary = _metadata_so_far = cast("dict[str, Any]", MappingProxyType({}))
+
+    @property
+    def message_class(self) -> type[Message]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The class of the message."""
+        return Message if self._value is NO_VALUE else cast("Message", self._value).__class__
+
+    def outcome_if_done(self) -> Any:
+        """Give the message, which is made of its text if nobody wanted it before."""
+        value = self._value
+        if value is NO_VALUE:
+            value = self._value = text_message(self._text)
+        return value
+
+    def __await__(self) -> Generator[Any, Any, Message]:
+        return self._value if self._value is not NO_VALUE else self.outcome_if_done()
+        yield  # a generator, as `__await__` must give an iterator
+
+    def done(self) -> bool:
+        """Whether it can be awaited without waiting: always."""
+        return True
+
+    def cancel(self, msg: str | None = None) -> bool:
+        """Stop nothing, as there is nothing left to do; `False`."""
+        return False
+
+
+kinds_of_one_message: set[type[Any]] = {Message, MessagePromise, _ResolvedMessagePromise}
+"""Classes of what stands for one message and needs no closer look where it is handed over; see `know_kind`."""
+
+MAX_KNOWN_KINDS = 1000
+"""So many classes are remembered, and kept alive by that."""
+
+
+def know_kind(kind: type[Any]) -> None:
+    """Remember that what is of class `kind` is one message, as finding that out takes long."""
+    if len(kinds_of_one_message) < MAX_KNOWN_KINDS:
+        kinds_of_one_message.add(kind)
+
+
+def resolved_promise(message: Message | str) -> MessagePromise:
+    """Give a resolved promise of `message`, or of a message of a text, which is made when somebody wants it."""
+    promise = _ResolvedMessagePromise.__new__(_ResolvedMessagePromise)
+    if message.__class__ is str:
+        promise._value, promise._text = NO_VALUE, message
+    else:
+        promise._value = message
     promise._buffer = cast("Buffer[Any]", None)
-    promise._preliminary = promise._metadata_so_far = _NO_METADATA
-    promise._token_streamer = promise._streamer_function = promise._resolver_function = None
-    promise._producer = promise._readers = promise._done_callbacks = promise._context = None
-    promise.message_class = Message
     return promise
 
 
 _TEXT_FIELDS = frozenset({"class_", "content", "content_template"})
-_NO_METADATA: dict[str, Any] = {}
 
 
 def checked_text(text: str) -> str:
-    """Give `text`, or refuse it if it cannot be stored.
-
-    Raises:
-        ValueError: it has a lone surrogate.
-    """
+    """Give `text`; a `ValueError` if it has a lone surrogate, so that it cannot be stored."""
     check_text(text, "content")
     return text
-
-
-def somebody_listens() -> bool:
-    """Whether somebody wants to hear of every promise that is made here."""
-    if not PromisingContext.handlers_exist:
-        return False
-    context = PromisingContext.find_current()
-    return context is not None and context.listens()

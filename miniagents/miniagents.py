@@ -11,20 +11,26 @@ async def main() -> None:
 MiniAgents().run(main())
 """
 
+import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast, overload
 
+from miniagents._agent_kit import AgentKit, as_dict, make_agent, open_calls_here, shown
+from miniagents._call_marks import CallMarks, OnUncertain
 from miniagents._interception import CallInterceptor, InterceptedCall, intercepted_replies
 from miniagents._mini_agents import MiniAgents
 from miniagents._segments import SequenceBuffer
 from miniagents._settings import AgentSignature, recorded
-from miniagents.interaction import AgentCall, AgentRun, InteractionContext, find_current_run
-from miniagents.message_sequence import MessageSequencePromise, closed_sequence, errors_as_messages
+from miniagents._usage_scopes import UsageScope, inside
+from miniagents.interaction import AgentCall, AgentRun, InteractionContext
+from miniagents.message_sequence import MessageSequencePromise, closed_sequence
 from miniagents.messages import Message
-from miniagents.promising._waiting import running_loop
-from miniagents.promising.ext.frozen import Frozen, freeze
+from miniagents.promising.errors import NoRunningLoopError
+from miniagents.promising.ext.frozen import Frozen
+from miniagents.usage import RateLimit, UsageLimits
 from miniagents.utils import collapse_spaces, upper_snake_case
 
 
@@ -46,7 +52,7 @@ class MiniAgent(Frozen):
     if TYPE_CHECKING:
 
         @property
-        def _kit(self) -> "_AgentKit":
+        def _kit(self) -> AgentKit:
             """What it needs to run; not a field, as it is no part of the content."""
             ...
 
@@ -55,51 +61,71 @@ class MiniAgent(Frozen):
         messages: object = None,
         start_asap: bool | None = None,  # noqa: FBT001 - the published signature
         errors_to_messages: bool | None = None,  # noqa: FBT001
+        *,
+        usage_limits: UsageLimits | None = None,
+        rate_limit: RateLimit | None = None,
+        journal_key: str | None = None,
         **settings: Any,
     ) -> MessageSequencePromise:
         """Call the agent with `messages` and return its replies, which are still to come, at once.
 
         No code of the agent runs before the next task switch (with `start_asap=False`: before somebody reads the
-        replies). `errors_to_messages` true turns errors into messages in these replies. The settings win over those
+        replies). `errors_to_messages` true turns errors into messages in these replies. The limits are for this call
+        and all that it starts. `journal_key` tells it apart from equal calls in a journal. The settings win over those
         of `fork()` and of the decorator.
 
         Raises:
             NotAMessageError: something in `messages` cannot become a message.
             UnknownSettingError: the agent does not take a setting, or lacks one.
             ValueError: a setting cannot be frozen; it is named.
+            TypeError: a limit is none.
             NoActiveContextError, NoRunningLoopError: there is no context, or no running event loop, here.
         """
-        context, kwargs = self._prepare(settings)
-        replies = self._call(context, closed_sequence(messages), kwargs, start_asap, is_fired=False)
-        return _shown(replies, context, start_asap, errors_to_messages)
+        context, kwargs, scopes, loop = self._prepare(settings, usage_limits, rate_limit)
+        replies = self._call(context, closed_sequence(messages), kwargs, start_asap, loop, scopes, journal_key)
+        return shown(replies, context, start_asap, errors_to_messages)
 
-    def kick_off(self, messages: object = None, **settings: Any) -> None:
+    def kick_off(
+        self,
+        messages: object = None,
+        *,
+        usage_limits: UsageLimits | None = None,
+        rate_limit: RateLimit | None = None,
+        journal_key: str | None = None,
+        **settings: Any,
+    ) -> None:
         """Call the agent and ignore its replies. It starts at the next task switch, in any mode.
 
         An error in it is logged at once, and (unless `background_errors="log"`) raised when the context ends.
 
         Raises:
-            NotAMessageError, UnknownSettingError, ValueError, NoActiveContextError, NoRunningLoopError: as `inquire`.
+            NotAMessageError, UnknownSettingError, ValueError, TypeError, NoActiveContextError, NoRunningLoopError: as
+                `inquire`.
         """
-        context, kwargs = self._prepare(settings)
-        self._call(context, closed_sequence(messages), kwargs, start_asap=True, is_fired=True)
+        context, kwargs, scopes, loop = self._prepare(settings, usage_limits, rate_limit)
+        requests = closed_sequence(messages)
+        self._call(context, requests, kwargs, True, loop, scopes, journal_key, is_fired=True)  # noqa: FBT003
 
     def initiate_inquiry(
         self,
         start_asap: bool | None = None,  # noqa: FBT001 - the published signature
         errors_to_messages: bool | None = None,  # noqa: FBT001
+        *,
+        usage_limits: UsageLimits | None = None,
+        rate_limit: RateLimit | None = None,
+        journal_key: str | None = None,
         **settings: Any,
     ) -> AgentCall:
         """Begin a call whose messages are sent one after another; see `AgentCall`.
 
         Raises:
-            UnknownSettingError, ValueError, NoActiveContextError, NoRunningLoopError: as `inquire`.
+            UnknownSettingError, ValueError, TypeError, NoActiveContextError, NoRunningLoopError: as `inquire`.
         """
-        context, kwargs = self._prepare(settings)
+        context, kwargs, scopes, loop = self._prepare(settings, usage_limits, rate_limit)
         requests = SequenceBuffer(context.read_ahead_by_default, f"the messages for `{self.alias}`")
         promise = MessageSequencePromise.of_buffer(requests)
-        replies = self._call(context, promise, kwargs, start_asap, is_fired=False)
-        open_calls = _open_calls_here(context)
+        replies = self._call(context, promise, kwargs, start_asap, loop, scopes, journal_key)
+        open_calls = open_calls_here(context)
         open_calls.add(requests)
 
         def finish() -> None:
@@ -109,7 +135,7 @@ class MiniAgent(Frozen):
         # Nobody is left to read them then, and the context need not keep them for its end.
         replies.buffer().when_ended(functools.partial(open_calls.discard, requests))
 
-        return AgentCall(self.alias, requests, _shown(replies, context, start_asap, errors_to_messages), finish)
+        return AgentCall(self.alias, requests, shown(replies, context, start_asap, errors_to_messages), finish)
 
     def fork(
         self,
@@ -117,34 +143,51 @@ class MiniAgent(Frozen):
         description: str | None = None,
         interaction_metadata: Mapping[str, Any] | None = None,
         mutable_state: Mapping[str, Any] | None = None,
+        *,
+        usage_limits: UsageLimits | None = None,
+        rate_limit: RateLimit | None = None,
+        durable: bool | None = None,
+        version: str | None = None,
+        memoize: bool | timedelta | None = None,
+        on_uncertain: OnUncertain | None = None,
         **settings: Any,
     ) -> "MiniAgent":
         """Give a new agent with these settings on top of this one's.
 
         The values of `mutable_state` reach the function as keyword arguments, unfrozen and shared by all calls. The
-        settings of a call win over those of a fork, those of the last fork over those of earlier ones.
+        limits are for all calls of the new agent, and of its own forks, together; those of this one hold as well. What
+        `durable`, `version`, `memoize` and `on_uncertain` say to a journal, `@miniagent` tells. The settings of a call
+        win over those of a fork, those of the last fork over those of earlier ones.
 
         Raises:
             UnknownSettingError: the agent does not take a setting.
             ValueError: a setting cannot be frozen; it is named.
+            TypeError: a limit, or what a journal is told, is none.
         """
         kit = self._kit
+        alias = alias or self.alias
+        scopes = kit.scopes
+        if usage_limits is not None or rate_limit is not None:
+            scopes = (*scopes, UsageScope.of_fork(alias, usage_limits, rate_limit))
         metadata = {**(self.interaction_metadata.as_kwargs() if self.interaction_metadata else {})}
-        metadata.update(_mapping(interaction_metadata, "interaction_metadata"))
+        metadata.update(as_dict(interaction_metadata, "interaction_metadata"))
         metadata.pop("class_", None)
-        return _make_agent(
+        return make_agent(
+            MiniAgent,
             kit.signature,
             kit.func_or_class,
-            alias=alias or self.alias,
+            alias=alias,
             # Filled in anew, as the alias in it may be another one now.
             description=kit.description if description is None else description,
             interaction_metadata=metadata,
             # A later setting wins over an earlier one, be that frozen or not.
             mutable_state={
                 **{name: value for name, value in kit.mutable_state.items() if name not in settings},
-                **_mapping(mutable_state, "mutable_state"),
+                **as_dict(mutable_state, "mutable_state"),
             },
             settings={**kit.settings, **settings},
+            scopes=scopes,
+            marks=kit.marks.changed(durable, version, memoize, on_uncertain),
         )
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "MiniAgent":
@@ -174,10 +217,15 @@ class MiniAgent(Frozen):
 
     # -- for the package -----------------------------------------------------------------------------------------
 
-    def _prepare(self, settings: dict[str, Any]) -> tuple[MiniAgents, dict[str, Any]]:
-        """Look for the context and put the settings of one call together."""
+    def _prepare(
+        self, settings: dict[str, Any], usage_limits: object, rate_limit: object
+    ) -> tuple[MiniAgents, dict[str, Any], tuple[UsageScope, ...], asyncio.AbstractEventLoop]:
+        """Look for the context and the loop, and put the settings and the limits of one call together."""
         context = MiniAgents.get_current()
-        running_loop(f"call the agent `{self.alias}`")
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise NoRunningLoopError(f"call the agent `{self.alias}`") from None
         kit = self._kit
         if settings:
             kit.signature.check_names(self.alias, settings)
@@ -186,7 +234,10 @@ class MiniAgent(Frozen):
             settings = kit.defaults
         if kit.signature.required:
             kit.signature.check_complete(self.alias, settings)
-        return context, settings
+        scopes = kit.scopes
+        if usage_limits is not None or rate_limit is not None:
+            scopes = (*scopes, UsageScope.of_call(self.alias, usage_limits, rate_limit))
+        return context, settings, scopes, loop
 
     def _call(
         self,
@@ -194,20 +245,37 @@ class MiniAgent(Frozen):
         requests: MessageSequencePromise,
         settings: dict[str, Any],
         start_asap: bool | None,  # noqa: FBT001 - passed on as it came
+        loop: asyncio.AbstractEventLoop,
+        scopes: tuple[UsageScope, ...],
+        journal_key: str | None,
         *,
-        is_fired: bool,
+        is_fired: bool = False,
     ) -> MessageSequencePromise:
+        if scopes:
+            with inside(scopes):
+                return self._call(context, requests, settings, start_asap, loop, (), journal_key, is_fired=is_fired)
         eager = context.start_everything_asap_by_default if start_asap is None else start_asap
         if context.interceptors:
-            call = InterceptedCall(agent=self, settings=Frozen(**recorded(settings)), message_promises=requests)
+            call = InterceptedCall(
+                self, self._recorded(settings), requests, self._kit.marks, journal_key, self._kit.completion(settings)
+            )
             run = functools.partial(self._run, context, requests, settings, is_lazy=not eager, is_fired=False)
             replies = intercepted_replies(context, call, run, is_lazy=not eager, is_fired=is_fired)
         else:
-            replies = self._run(context, requests, settings, is_lazy=not eager, is_fired=is_fired)
+            replies = self._run(context, requests, settings, is_lazy=not eager, is_fired=is_fired, loop=loop)
         recorder = context.recorder()
         if recorder is not None:
-            recorder.watch(self, Frozen(**recorded(settings)), requests, replies)
+            recorder.watch(self, self._recorded(settings), requests, replies)
         return replies
+
+    def _recorded(self, settings: dict[str, Any]) -> Frozen:
+        """Give the settings of a call as they are recorded: without what is shared by all calls and may change."""
+        kit = self._kit
+        if settings is kit.defaults and self.settings is not None:
+            return self.settings
+        shared = kit.mutable_state
+        own = {name: value for name, value in settings.items() if name not in shared or value is not shared[name]}
+        return Frozen(**recorded(own))
 
     def _run(
         self,
@@ -217,103 +285,15 @@ class MiniAgent(Frozen):
         *,
         is_lazy: bool,
         is_fired: bool,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> MessageSequencePromise:
-        kit = self._kit
-        invoke = functools.partial(kit.invoke, settings)
+        invoke = functools.partial(self._kit.invoke, settings)
         bound = context.read_ahead_by_default
         run = AgentRun(context, self, requests, invoke, bound=bound, is_lazy=is_lazy, is_fired=is_fired)
         replies = MessageSequencePromise.of_buffer(run.replies)
         if not is_lazy:
-            run.launch()
+            run.launch(loop)
         return replies
-
-
-class _AgentKit:
-    """What an agent needs to run and what is no part of its content."""
-
-    __slots__ = ("defaults", "description", "func_or_class", "mutable_state", "settings", "signature")
-
-    def __init__(
-        self,
-        signature: AgentSignature,
-        func_or_class: Callable[..., Any],
-        mutable_state: dict[str, Any],
-        settings: dict[str, Any],
-        description: str | None,
-    ) -> None:
-        self.signature = signature
-        self.description = description
-        self.func_or_class = func_or_class
-        self.mutable_state = mutable_state
-        self.settings = settings
-        self.defaults = {**settings, **mutable_state}
-
-    def invoke(self, settings: dict[str, Any], ctx: InteractionContext) -> Awaitable[None]:
-        """Begin the agent's work: call its function, or the instance that is made for this call."""
-        if self.signature.is_class:
-            return self._invoke_class(settings, ctx)
-        return self.func_or_class(ctx, **settings)
-
-    async def _invoke_class(self, settings: dict[str, Any], ctx: InteractionContext) -> None:
-        # Inside the task, as a constructor is the agent's own code, too, and may fail.
-        await self.func_or_class(ctx=ctx, **settings)()
-
-
-def _make_agent(
-    signature: AgentSignature,
-    func_or_class: Callable[..., Any],
-    *,
-    alias: str,
-    description: str | None,
-    interaction_metadata: Mapping[str, Any],
-    mutable_state: dict[str, Any],
-    settings: dict[str, Any],
-) -> MiniAgent:
-    signature.check_names(alias, (*settings, *mutable_state))
-    prepared = signature.prepare(settings)
-    record = recorded(prepared)
-    agent = MiniAgent(
-        alias=alias,
-        # Not `format`: a description may have braces of its own.
-        description=None if description is None else description.replace("{AGENT_ALIAS}", alias),
-        interaction_metadata=Frozen(**freeze(dict(interaction_metadata), "interaction_metadata").as_kwargs()),
-        settings=Frozen(**record),
-    )
-    kit = _AgentKit(signature, func_or_class, mutable_state, prepared, description)
-    # Past pydantic, which would make it a private attribute and every access to it slow.
-    cast("dict[str, Any]", agent.__dict__)["_kit"] = kit
-    return agent
-
-
-def _mapping(value: object, name: str) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise TypeError(f"`{name}` is a dict of names and values, not {value!r}.")
-    return dict(cast("Mapping[str, Any]", value))
-
-
-def _shown(
-    replies: MessageSequencePromise,
-    context: MiniAgents,
-    start_asap: bool | None,  # noqa: FBT001 - passed on as it came
-    errors_to_messages: bool | None,  # noqa: FBT001
-) -> MessageSequencePromise:
-    """Give the replies, or a view of them in which errors are messages if that is wanted."""
-    if not (context.errors_to_messages if errors_to_messages is None else errors_to_messages):
-        return replies
-    eager = context.start_everything_asap_by_default if start_asap is None else start_asap
-    return errors_as_messages(replies, is_lazy=not eager)
-
-
-def _open_calls_here(context: MiniAgents) -> set[SequenceBuffer]:
-    """Give the set of whoever finishes a call that is left open: the agent that makes it, else the context."""
-    run = find_current_run()
-    if run is None or run.target is None:
-        return context.open_calls()
-    if run.open_calls is None:
-        run.open_calls = set()
-    return run.open_calls
 
 
 @overload
@@ -328,6 +308,10 @@ def miniagent(
     normalize_spaces_in_docstring: bool = True,
     interaction_metadata: Mapping[str, Any] | None = None,
     mutable_state: Mapping[str, Any] | None = None,
+    durable: bool | None = None,
+    version: str | None = None,
+    memoize: bool | timedelta | None = None,
+    on_uncertain: OnUncertain | None = None,
     **kwargs_to_freeze: Any,
 ) -> Callable[[Callable[..., Any]], MiniAgent]: ...
 def miniagent(
@@ -339,6 +323,10 @@ def miniagent(
     normalize_spaces_in_docstring: bool = True,
     interaction_metadata: Mapping[str, Any] | None = None,
     mutable_state: Mapping[str, Any] | None = None,
+    durable: bool | None = None,
+    version: str | None = None,
+    memoize: bool | timedelta | None = None,
+    on_uncertain: OnUncertain | None = None,
     **kwargs_to_freeze: Any,
 ) -> Any:
     """Make an agent of an async function `f(ctx, **settings)`, or of a class with an async `__call__(self)`.
@@ -354,12 +342,19 @@ def miniagent(
         normalize_spaces_in_docstring: whether runs of white space in the docstring become one space.
         interaction_metadata: fields that the records of its calls carry.
         mutable_state: values that reach the function as keyword arguments, unfrozen and shared by all calls.
+        durable: whether a journal answers its finished calls when a run is resumed, as it does for model agents and
+            tools; the agent then gets its input whole. Others run again, and find the calls that they make answered.
+        version: part of what its calls are known by in a journal; give a new one when answers should be others.
+        memoize: whether a journal answers a call that is equal to one of any run; a `timedelta`: no older one.
+        on_uncertain: what becomes of a durable call that was cut off with its process: it runs again (`"retry"`), a
+            person is asked whether it shall (`"ask"`), or it fails (`"fail"`).
         kwargs_to_freeze: settings; those of forks and calls win over them.
 
     Raises:
         NotAnAgentError: it is neither an async function nor such a class, or declares a reserved name.
         UnknownSettingError: it does not take a setting.
         ValueError: a setting cannot be frozen; it is named.
+        TypeError: what a journal is told is not what it should be.
     """
 
     def decorate(decorated: Callable[..., Any]) -> MiniAgent:
@@ -369,14 +364,17 @@ def miniagent(
         text = description
         if text is None and (documented := inspect.getdoc(decorated) if decorated.__doc__ else None):
             text = collapse_spaces(documented) if normalize_spaces_in_docstring else documented
-        return _make_agent(
+        return make_agent(
+            MiniAgent,
             signature,
             decorated,
             alias=agent_alias,
             description=text,
-            interaction_metadata=_mapping(interaction_metadata, "interaction_metadata"),
-            mutable_state=_mapping(mutable_state, "mutable_state"),
+            interaction_metadata=as_dict(interaction_metadata, "interaction_metadata"),
+            mutable_state=as_dict(mutable_state, "mutable_state"),
             settings=kwargs_to_freeze,
+            # A class may say it for all agents that are made of it and of its subclasses.
+            marks=CallMarks(getattr(decorated, "__durable__", None)).changed(durable, version, memoize, on_uncertain),
         )
 
     return decorate if func_or_class is None else decorate(func_or_class)

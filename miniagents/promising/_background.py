@@ -32,9 +32,11 @@ class BackgroundTasks:
     def release(self, task: AnyTask) -> None:
         """Forget `task`, which has ended."""
         self.tasks.pop(task, None)
-        self._parked.discard(task)
-        self._doomed.discard(task)
-        self._look_if_done()
+        if self._parked or self._doomed:
+            self._parked.discard(task)
+            self._doomed.discard(task)
+        if self._all_done.waiters is not None:
+            self._look_if_done()
 
     def doom(self, task: AnyTask) -> None:
         """Take note that `task` was cancelled; the end of the context gives it its grace, and no more."""

@@ -58,6 +58,7 @@ class Buffer(Source, Generic[PIECE]):
         "furthest",
         "had_reader",
         "handle",
+        "has_failures",
         "name",
         "opener",
         "pieces",
@@ -80,6 +81,8 @@ class Buffer(Source, Generic[PIECE]):
         self.producer: Producer | None = None
         self.readers: list[weakref.ref[ReadingSide]] | None = None
         self.had_reader = False
+        self.has_failures = False
+        """Whether a `Failure` is, or was, among the pieces."""
         # For a stream that is written from outside: the object through which, and the task that opened it.
         self.handle: weakref.ref[Any] | None = None
         self.opener: weakref.ref[AnyTask] | None = None
@@ -92,6 +95,8 @@ class Buffer(Source, Generic[PIECE]):
         """Add a piece and let the readers know. Nothing is added to a stream that was cancelled meanwhile."""
         if self.end is not None:
             return
+        if piece.__class__ is Failure:
+            self.has_failures = True
         self.pieces.append(piece)
         if self.waiters is not None:
             self.wake()
@@ -145,7 +150,7 @@ class Buffer(Source, Generic[PIECE]):
             WrongThreadError: this is not the thread of the stream.
         """
         check_thread(self.thread_id, "wait for a stream")
-        reference = weakref.ref(reader)
+        reference = self._reference_to(reader)
         readers = self.readers
         if readers is None:
             self.readers = [reference]
@@ -153,6 +158,25 @@ class Buffer(Source, Generic[PIECE]):
             readers.append(reference)
             if not len(readers) & 31:
                 self.readers = [kept for kept in readers if (alive := kept()) is not None and alive.reading_task]
+
+    def _reference_to(self, reader: ReadingSide) -> "weakref.ref[ReadingSide]":
+        if self.bound is None:
+            return weakref.ref(reader)
+        # A producer that waits for this reader must look again when it has gone.
+        room = self.room = self.room or Room()
+        return weakref.ref(reader, lambda _: room.wake())
+
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for more, or for the end."""
+        return any(
+            not waiter.done()
+            for waiters in (self.waiters, self.end_waiters)
+            for waiter in (waiters if isinstance(waiters, list) else () if waiters is None else (waiters,))
+        )
+
+    def is_being_read(self) -> bool:
+        """Whether somebody is in the middle of reading."""
+        return any((reader := kept()) is not None and reader.reading_task for kept in self.readers or ())
 
     def reading_tasks(self) -> Iterable[AnyTask]:
         """Give the tasks that are in the middle of reading."""
@@ -200,6 +224,9 @@ class Buffer(Source, Generic[PIECE]):
         """A reader waits for the piece at `index`."""
         # With a bound of 0 the waiting itself is the order for one piece.
         self.demand(index if self.bound else index + 1)
+        if self.room is not None and self.room.waiters is not None:
+            # Whoever fills this may be waiting for readers of something else, and must learn of this one.
+            self.room.wake()
 
     # -- bounds --------------------------------------------------------------------------------------------------
 
@@ -207,12 +234,16 @@ class Buffer(Source, Generic[PIECE]):
         """Whether the producer may add a piece now."""
         return self.bound is None or len(self.pieces) < self.furthest + self.bound
 
-    async def wait_for_room(self, park: Park | None) -> None:
-        """Wait until the producer may add a piece, or until nobody wants one any more.
+    def share_room(self, other: "Buffer[Any]") -> None:
+        """Let a producer that fills both be woken by the readers of either."""
+        other.room = self.room = self.room or other.room or Room()
+
+    async def wait_for_room(self, park: Park | None, unless: Callable[[], bool] | None = None) -> None:
+        """Wait until the producer may add a piece, or until nobody wants one any more, or `unless` is true.
 
         `park` is told when the task begins and ends to wait with nobody waiting for it.
         """
-        while self.end is None and not self.has_room():
+        while self.end is None and not self.has_room() and not (unless is not None and unless()):
             if self.room is None:
                 self.room = Room()
             waiter = self.room.add_waiter()
@@ -257,3 +288,12 @@ class Buffer(Source, Generic[PIECE]):
                 " on it, or `finish()` on the agent call."
             )
         return "Read the replies from outside of the agent that makes them, or pass them on with `ctx.reply(...)`."
+
+
+def prefilled_buffer(pieces: Iterable[Any]) -> Buffer[Any]:
+    """Give a stream that has ended and holds `pieces`."""
+    buffer: Buffer[Any] = Buffer()
+    buffer.pieces = [Failure(piece) if isinstance(piece, BaseException) else piece for piece in pieces]
+    buffer.has_failures = any(piece.__class__ is Failure for piece in buffer.pieces)
+    buffer.end = ENDED
+    return buffer

@@ -93,7 +93,7 @@ current_producer: contextvars.ContextVar["Producer | None"] = contextvars.Contex
 class Producer:
     """The running side of a promise. Subclasses say in `main` what is produced."""
 
-    __slots__ = ("__weakref__", "context", "owner", "started", "target", "task", "variables")
+    __slots__ = ("__weakref__", "context", "is_over", "owner", "started", "target", "task", "variables")
 
     def __init__(self, context: ProducerContext, target: Target, *, is_lazy: bool) -> None:
         self.context = context
@@ -101,6 +101,8 @@ class Producer:
         self.owner = current_producer.get()
         self.started: set[Producer] | None = None
         self.task: AnyTask | None = None
+        self.is_over = False
+        """Whether `main` has done all that it does."""
         # A lazy producer runs when somebody asks, in the variables of the place where it was made all the same.
         self.variables = contextvars.copy_context() if is_lazy else None
 
@@ -142,8 +144,11 @@ class Producer:
         """Give the tasks beside its own that also work at the target."""
         return ()
 
-    def launch(self) -> None:
-        """Schedule the work. It begins at the next task switch, never inside this call."""
+    def launch(self, running: asyncio.AbstractEventLoop | None = None) -> None:
+        """Schedule the work. It begins at the next task switch, never inside this call.
+
+        `running` is the running loop, for those who have asked for it already.
+        """
         if self.task is not None or self.target is None:
             return
         if not self.context.is_active:
@@ -151,9 +156,10 @@ class Producer:
                 Failure(PromiseCancelledError(f"{self.describe()} was never started: its context has ended."))
             )
             return
-        loop = running_loop("start a promise")
+        loop = running_loop("start a promise") if running is None else running
         check_loop(loop, self.context.loop, "start a promise")
-        task = loop.create_task(self.main(), context=self.variables)
+        variables = self.variables
+        task = loop.create_task(self.main()) if variables is None else loop.create_task(self.main(), context=variables)
         self.task = task
         self.variables = None
         self.context.background.adopt(task, self)
@@ -174,7 +180,17 @@ class Producer:
                 owner.started = set()
             owner.started.add(self)
 
+    def retire(self) -> None:
+        """Do at the end of `main`, as its last act, what else would take another step of the event loop."""
+        task = self.task
+        if task is not None:
+            task.remove_done_callback(self._task_ended)
+            self.context.background.release(task)
+            self.is_over = True
+            self._leave_if_all_is_done()
+
     def _task_ended(self, task: AnyTask) -> None:
+        self.is_over = True
         self.context.background.release(task)
         target = self.target
         if target is not None and not target.is_settled():
@@ -191,7 +207,7 @@ class Producer:
         their replies on has ended long ago.
         """
         producer: Producer = self
-        while not producer.started and (producer.task is None or producer.task.done()):
+        while not producer.started and (producer.is_over or producer.task is None):
             if producer.target is not None:
                 producer.target.forget_producer()
                 producer.target = None
@@ -250,6 +266,15 @@ def chain_of(names: list[str]) -> str:
     if len(names) > MAX_NAMES:
         names = [*names[: MAX_NAMES - 3], f"... ({len(names) - MAX_NAMES + 1} more)", *names[-2:]]
     return " < ".join(names)
+
+
+def loop_and_task() -> tuple[asyncio.AbstractEventLoop | None, AnyTask | None]:
+    """Give the running loop and the task that runs now, each `None` where there is none."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return None, None
+    return loop, asyncio.current_task(loop)
 
 
 def current_task() -> AnyTask | None:

@@ -55,6 +55,11 @@ class BackgroundErrors:
             error._miniagents_told_by = self._number  # pyright: ignore[reportAttributeAccessIssue]
         return True
 
+    @property
+    def has_any(self) -> bool:
+        """Whether there is something to be raised at the end."""
+        return bool(self._errors)
+
     def add(self, error: BaseException) -> None:
         """Keep `error` for the end."""
         if id(error) in self._errors:

@@ -22,6 +22,9 @@ Waiter = asyncio.Future[None]
 It is a plain future of the loop's own, as asyncio takes a much longer way with every subclass.
 """
 
+# What `loop.create_future()` calls, without that step.
+_new_future: Any = asyncio.Future
+
 
 class Source:
     """Something that tasks wait for: the next piece of a stream, its end, a value, the end of background work."""
@@ -35,11 +38,15 @@ class Source:
         # Mostly there is one at the most, which needs no list.
         self.waiters: Waiter | list[Waiter] | None = None
 
-    def add_waiter(self) -> Waiter:
-        """Give a future to await; it is done as soon as something about this source has changed."""
+    def add_waiter(self, loop: asyncio.AbstractEventLoop | None = None) -> Waiter:
+        """Give a future to await; it is done as soon as something about this source has changed.
+
+        `loop` is the running one, for those who know it: asking for it takes longer than all the rest.
+        """
         # `new_waiter`, written out: this is what every wait for a token goes through.
-        loop = get_running_loop()
-        waiter: Any = loop.create_future()
+        if loop is None:
+            loop = get_running_loop()
+        waiter: Any = _new_future(loop=loop)
         waiter.source = self
         waiters = self.waiters
         if waiters is None:
@@ -138,7 +145,7 @@ def source_of(future: object) -> Source | None:
 def new_waiter(source: Source) -> Waiter:
     """Give a waiter on `source` that belongs to the running loop."""
     loop = get_running_loop()
-    waiter: Any = loop.create_future()
+    waiter: Any = _new_future(loop=loop)
     waiter.source = source
     if loop not in armed_loops:
         arm(loop)

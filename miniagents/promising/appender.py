@@ -11,6 +11,7 @@ from typing import Any, Generic, Self
 from miniagents.promising._buffer import Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import current_producer, current_task
+from miniagents.promising._reading import StreamReader
 from miniagents.promising._waiting import check_thread
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.errors import AppenderClosedError, AppenderNotOpenError, DeadlockError
@@ -145,8 +146,6 @@ class StreamAppender(Generic[PIECE]):
         Raises:
             AppenderNotOpenError: it was never opened.
         """
-        from miniagents.promising.streamed import StreamReader
-
         return StreamReader(self.stream())
 
     def __aiter__(self) -> AsyncIterator[PIECE]:

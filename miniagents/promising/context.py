@@ -158,8 +158,16 @@ class PromisingContext:
         await self._finish(None)
 
     async def __aenter__(self) -> Self:
-        self._enter()
+        await self._enter_and_prepare()
         return self
+
+    async def _enter_and_prepare(self) -> None:
+        self._enter()
+        try:
+            await self._after_entering()
+        except BaseException:
+            self._leave()
+            raise
 
     async def __aexit__(
         self, error_class: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -175,7 +183,7 @@ class PromisingContext:
     async def arun(self, awaitable: Awaitable[T]) -> T:
         """Await `awaitable` inside this context, on the running loop; give its result when all work is done."""
         try:
-            self._enter()
+            await self._enter_and_prepare()
         except BaseException:
             discard(awaitable)
             raise
@@ -268,11 +276,13 @@ class PromisingContext:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    async def _before_waiting(self) -> None:
-        """Do what must be done before background work can come to its end; for subclasses."""
+    # For subclasses: before anything runs (not after a bare `activate()`), before background work can come to its end,
+    # when it has, and when nothing runs any more, cancelled because of `error` or not.
 
-    async def _before_leaving(self) -> None:
-        """Do what must be done when background work has come to its end; for subclasses."""
+    async def _after_entering(self) -> None: ...
+    async def _before_waiting(self) -> None: ...
+    async def _before_leaving(self) -> None: ...
+    async def _after_all_work(self, error: BaseException | None) -> None: ...
 
     async def _finish(self, error: BaseException | None) -> None:
         if not self.is_active:
@@ -288,6 +298,8 @@ class PromisingContext:
                 if error is not None:
                     self._is_cancelling = True
                     await self._cancel_background()
+                self.errors.report_the_rest()
+                await self._after_all_work(error)
             finally:
                 self._leave()
         self.errors.raise_or_note(error)

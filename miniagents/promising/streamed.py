@@ -7,15 +7,15 @@ no work is left to do then; only a `resolver` of the user's gets a task.
 """
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
-from time import monotonic
 from typing import Any, Generic, TypeVar, cast
 
-from miniagents.promising._buffer import ENDED, UNBOUNDED_DEMAND, Buffer
+from miniagents.promising._buffer import UNBOUNDED_DEMAND, Buffer, prefilled_buffer
 from miniagents.promising._checked import count_or_none
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_producer, current_task
-from miniagents.promising._pumping import BURST_S, as_async_iterator, pump
-from miniagents.promising._waiting import AnyTask, check_thread, give_way
+from miniagents.promising._pumping import as_async_iterator, pump
+from miniagents.promising._reading import StreamReader
+from miniagents.promising._waiting import AnyTask, check_thread
 from miniagents.promising.appender import StreamAppender
 from miniagents.promising.errors import FunctionNotProvidedError, PromiseCancelledError
 from miniagents.promising.promise import Promise, overrides, require_callable
@@ -24,9 +24,6 @@ from miniagents.promising.sentinels import NO_VALUE
 
 PIECE_co = TypeVar("PIECE_co", covariant=True)
 WHOLE_co = TypeVar("WHOLE_co", covariant=True)
-
-REPLAY_PIECES = 256
-"""How many pieces that are there already a reader takes in one go before it lets the others run."""
 
 
 class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
@@ -255,77 +252,6 @@ class StreamedPromise(Promise[WHOLE_co], Generic[PIECE_co, WHOLE_co]):
         return self._buffer
 
 
-class StreamReader(AsyncIterator[PIECE_co]):
-    """One iteration over the pieces of a stream, from the first."""
-
-    __slots__ = ("__weakref__", "_buffer", "_gave_way_at", "_gave_way_at_index", "_index", "reading_task")
-
-    def __init__(self, buffer: Buffer[Any]) -> None:
-        self._buffer = buffer
-        self._index = 0
-        self._gave_way_at = 0.0
-        self._gave_way_at_index = 0
-        self.reading_task: AnyTask | None = None
-        if buffer.end is None:
-            # Known from here on, so that nothing is cancelled under it.
-            self.reading_task = current_task()
-            buffer.add_reader(self)
-
-    def __aiter__(self) -> "StreamReader[PIECE_co]":
-        return self
-
-    async def __anext__(self) -> PIECE_co:
-        while True:
-            # Read anew each time: several tasks may share one iterator.
-            buffer = self._buffer
-            index = self._index
-            if index < len(buffer.pieces):
-                if not index & 15 and self._has_read_enough(index):
-                    await give_way()
-                    continue
-                piece = buffer.pieces[index]
-                self._index = index + 1
-                if buffer.bound is not None:
-                    buffer.demand(index + 1)
-                if piece.__class__ is Failure:
-                    raise piece.receive()
-                return piece
-            if buffer.end is not None:
-                return self._finish(buffer.end)
-            producer = buffer.producer
-            if producer is not None and producer.task is None:
-                buffer.begin()
-                if buffer.end is not None:
-                    continue
-            if buffer.bound is not None:
-                buffer.demand_next(index)
-            self._gave_way_at_index = index
-            await buffer.add_waiter()
-
-    def _has_read_enough(self, index: int) -> bool:
-        """Whether it is time to let other tasks run: so many pieces, or so long, without a wait in between."""
-        if index == self._gave_way_at_index:
-            # It has just let the others run; where they are many, that alone takes longer than it may read on.
-            return False
-        now = monotonic()
-        if index - self._gave_way_at_index < REPLAY_PIECES and now - self._gave_way_at < BURST_S:
-            return False
-        # The first look only starts the clock.
-        is_first = self._gave_way_at == 0.0
-        self._gave_way_at = now
-        self._gave_way_at_index = index
-        return not is_first
-
-    def _finish(self, end: Any) -> Any:
-        self.reading_task = None
-        # After its error a stream is over, however often one asks.
-        self._buffer = OVER
-        self._index = 0
-        if end is ENDED:
-            raise StopAsyncIteration
-        raise end.receive()
-
-
 class _ReadingOfWhole:
     """Stands for a task that awaits the whole of a stream."""
 
@@ -359,6 +285,7 @@ class _Pump(Producer):
                 await iterator.aclose()
             except BaseException as error:  # noqa: BLE001 - the stream has ended; this comes in addition
                 self.context.failure(error, self)
+        self.retire()
 
     def goes_with_owner(self) -> bool:
         """Whether these are the tokens of a message, which is part of the work of whoever started it."""
@@ -368,15 +295,3 @@ class _Pump(Producer):
         function = self.promise._streamer_function
         name = getattr(function, "__qualname__", type(self.promise).__name__)
         return f"a stream of `{name}`"
-
-
-def prefilled_buffer(pieces: Iterable[Any]) -> Buffer[Any]:
-    """Give a stream that has ended and holds `pieces`."""
-    buffer: Buffer[Any] = Buffer()
-    buffer.pieces = [Failure(piece) if isinstance(piece, BaseException) else piece for piece in pieces]
-    buffer.end = ENDED
-    return buffer
-
-
-OVER: Buffer[Any] = prefilled_buffer(())
-"""What an exhausted reader reads from."""

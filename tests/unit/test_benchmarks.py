@@ -6,20 +6,24 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks import quick
-from benchmarks.cases import CASES, Case, Work
-from benchmarks.environments import FLOOR, OURS, PEERS
+from benchmarks.__main__ import tables
+from benchmarks.case import Case, Work
+from benchmarks.cases import CASES
+from benchmarks.environments import ALWAYS_THERE, PEERS
 from benchmarks.growth import GROWTHS
 from benchmarks.measuring import Row, measure
 from benchmarks.plot import draw
 from benchmarks.processes import NotMeasuredError
 from benchmarks.report import cells, descriptions, markdown, put_between_marks
-from benchmarks.subjects import bare_asyncio, on_miniagents
+from benchmarks.subjects import asking
+from benchmarks.subjects.worker import difference, function_of, module_of
 
 ROOT = Path(__file__).parents[2]
 SUBJECTS = ROOT / "benchmarks" / "subjects"
@@ -49,18 +53,24 @@ def test_the_quick_variant_says_which_count_is_too_high(monkeypatch, capsys) -> 
 
 
 def test_every_subject_has_the_functions_that_the_cases_ask_of_it() -> None:
-    module_of = {subject.name: subject.module for subject in (OURS, FLOOR, *PEERS)}
+    subjects = {subject.name: subject.module for subject in (*ALWAYS_THERE, *PEERS)}
     defined = {
         path.stem: {
             node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.AsyncFunctionDef)
         }
         for path in SUBJECTS.glob("*.py")
     }
+    # How the subjects ask, for those that are asked in the same words.
+    ways = {"llm_tool_round": "with_a_tool", "llm_parsed": "parsed"}
 
     missing = {
         (work.subject, work.function)
         for work in all_work()
-        if work.function not in defined[module_of[work.subject]] | defined["worker"]
+        if work.function not in defined.get(module_of(subjects[work.subject], work.function), set()) | defined["worker"]
+        and not (
+            work.function in defined["asking"]
+            and ways.get(work.function, "streaming") in defined[f"{subjects[work.subject]}_models"]
+        )
     }
 
     assert not missing
@@ -68,9 +78,37 @@ def test_every_subject_has_the_functions_that_the_cases_ask_of_it() -> None:
 
 def test_the_parameters_of_the_cases_are_those_of_the_functions() -> None:
     for work in all_work():
-        for subject, module in (("ours", on_miniagents), ("floor", bare_asyncio)):
+        if work.function.startswith("llm_"):
+            inspect.signature(getattr(asking, work.function)).bind(None, **work.params)
+            continue
+        for subject, module in (("ours", "on_miniagents"), ("floor", "bare_asyncio")):
             if work.subject == subject and work.function != "import_cost":
-                inspect.signature(getattr(module, work.function)).bind(**work.params)
+                _, function = function_of(module, work.function)
+                assert function is not None
+                inspect.signature(function).bind(**work.params)
+
+
+def test_cases_of_one_part_of_the_package_may_stand_in_a_file_of_their_own() -> None:
+    assert module_of("on_miniagents", "journal_chain") == "on_miniagents_journal"
+    assert module_of("on_miniagents", "restream") == "on_miniagents"
+    assert module_of("on_mojentic", "events_fan_out") == "on_mojentic"
+
+
+async def test_what_a_case_prepares_and_clears_away_is_not_measured() -> None:
+    clock = 0
+
+    async def case(work: int) -> AsyncIterator[None]:
+        nonlocal clock
+        try:
+            clock += 100
+            yield
+            clock += work
+            yield
+        finally:
+            clock += 1000
+
+    assert await difference(lambda: clock, case, {"work": 7}) == 7
+    assert clock == 1107
 
 
 def test_the_names_of_the_cases_are_different() -> None:
@@ -135,6 +173,28 @@ def test_a_failure_of_our_own_is_no_gap_in_the_table() -> None:
         measure(case, {"ours": Constant(-1), "floor": Constant(1)}, {}, rounds=1)
 
 
+def test_a_time_on_the_wall_is_measured_once_in_each_round_and_shown_with_its_unit() -> None:
+    case = Case("f", "", Work("ours", "f", clock="wall"), others=(PEER_WORK,), target=0.1, unit="wall")
+
+    row = measure(case, {"ours": Constant(9, 0.0004, 0.0005, 0.0006), "0.0.24": Constant(0.02)}, {}, rounds=3)
+
+    assert row.values["ours"] == [0.0004, 0.0005, 0.0006]
+    assert cells(row) == ("f", "500 us", "", "", "<= 100 ms", "yes", "0.0.24 4")
+
+
+def test_the_journal_and_events_have_a_table_of_their_own() -> None:
+    rows = [Row(case) for case in CASES]
+
+    parts = tables(rows, is_uvloop=False)
+
+    assert [row.case.name for row in parts["journal and events"]] == [
+        case.name for case in CASES if case.name.startswith(("journal-", "events-"))
+    ]
+    assert len(parts["table"]) + len(parts["journal and events"]) == len(CASES)
+    assert tables(parts["table"], is_uvloop=False).keys() == {"table"}
+    assert tables(rows, is_uvloop=True) == {"uvloop": rows}
+
+
 def test_the_table_names_the_versions_and_a_missed_target() -> None:
     row = Row(Case("slow", "", OURS_WORK, against=(FLOOR_WORK,), target=1), {"ours": [0.002], "floor": [0.001]})
     about = {"date": "today", "python": "3", "event_loop": "loop", "system": "s", "rounds": 1, "versions": {"a": "1.0"}}
@@ -180,7 +240,7 @@ def test_the_command_measures_in_processes_of_its_own_and_writes_what_it_found(t
     command = [sys.executable, "-m", "benchmarks", "--peers", "none", "--rounds", "1", "--json", str(found)]
 
     done = subprocess.run(
-        [*command, "--cases", "live-call", "garbage-plain"],
+        [*command, "--cases", "live-call", "garbage-plain", "llm-first-token"],
         cwd=ROOT,
         env={**os.environ, "MINIAGENTS_BENCHMARKS_CACHE": str(tmp_path / "cache")},
         check=True,
@@ -195,5 +255,10 @@ def test_the_command_measures_in_processes_of_its_own_and_writes_what_it_found(t
         "live-call-tasks": True,
         "live-call-bytes": True,
         "garbage-plain": True,
+        "llm-first-token": None,
     }
-    assert content["versions"].keys() == {"ours"}
+    first_token = content["cases"][-1]
+    assert first_token["medians"].keys() == {"ours", "openai objects", "openai raw lines"}
+    # The server waits so long before the first one.
+    assert all(value >= 0.01 for value in first_token["medians"].values())
+    assert content["versions"].keys() == {"ours", "openai", "anthropic"}

@@ -377,15 +377,17 @@ def test_a_setting_is_looked_up_among_the_installed_extensions(monkeypatch: pyte
     installed = tmp_path / "answering_extension-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: answering-extension\nVersion: 1.0\n")
-    (installed / "entry_points.txt").write_text("[miniagents.extensions]\nanswers = answering_extension:build\n")
+    points_to = "answering_extension:build"
+    (installed / "entry_points.txt").write_text(f"[miniagents.extensions]\nanswers = {points_to}\nalso = {points_to}\n")
     (tmp_path / "answering_extension.py").write_text(ANSWERING_EXTENSION)
     monkeypatch.syspath_prepend(tmp_path)
 
     async def main() -> list[str]:
         return await texts(echo.inquire("a"))
 
-    assert MiniAgents(answers="sqlite:///answers.db").run(main()) == ["sqlite:///answers.db"]
-    with pytest.raises(UnknownSettingError, match="Installed extensions: answers"):
+    assert MiniAgents(answers="sqlite:///answers.db").run(main()) == ["sqlite:///answers.db and None"]
+    assert MiniAgents(answers="a", also="b").run(main()) == ["a and b"], "made once, of both settings"
+    with pytest.raises(UnknownSettingError, match="Installed extensions: also, answers"):
         MiniAgents(unknown=1)
 
 
@@ -397,9 +399,9 @@ class Answering:
     async def intercept_call(self, call, proceed):
         yield self.url
 
-def build(value, mini_agents):
+def build(settings, mini_agents):
     assert type(mini_agents).__name__ == "MiniAgents"
-    return Answering(value)
+    return Answering(f"{settings.get('answers')} and {settings.get('also')}")
 """
 
 

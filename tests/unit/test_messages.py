@@ -182,6 +182,13 @@ def test_the_hash_key_of_a_message_follows_from_those_inside_it() -> None:
     assert outer("a").hash_key != outer("b").hash_key
 
 
+@pytest.mark.parametrize("text", ["", 'a "quoted" one', "back\\slash \n\t\x00\x7f", "\u2028 \U0001f600 \u00e9"])
+def test_a_plain_text_is_serialized_as_any_other_message_is(text: str) -> None:
+    message = Message(text)
+
+    assert message.serialized == json.dumps(message.serialize(), sort_keys=True, ensure_ascii=False)
+
+
 def test_the_hash_key_is_the_sha256_of_the_sorted_json() -> None:
     message = Message("Grüße", inner=Message("x"), n=1)
 

@@ -11,20 +11,30 @@ from uuid import UUID
 
 # Exact classes are looked up first: nearly every value is one of these.
 PLAIN_CLASSES = frozenset({str, int, float, bool, type(None), bytes})
+AS_IN_JSON = PLAIN_CLASSES - {bytes}
+"""Classes of values that JSON holds as they are."""
+
+
+_encoders: dict[bool, Callable[[Any], str]] = {}
 
 
 def json_text(value: Any, *, sort_keys: bool = False) -> str:
     """Give `value` as JSON text, characters beyond ASCII as they are."""
-    # Loaded when used: not every program asks for JSON.
-    import json
+    encode = _encoders.get(sort_keys)
+    if encode is None:
+        # Loaded when used: not every program asks for JSON.
+        import json
 
-    return json.dumps(value, ensure_ascii=False, sort_keys=sort_keys, allow_nan=False)
+        # Kept, as `json.dumps` makes a new one each time. What is frozen cannot contain itself.
+        encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=sort_keys, allow_nan=False, check_circular=False)
+        encode = _encoders[sort_keys] = encoder.encode
+    return encode(value)
 
 
 def to_json(value: Any, field: str, nested: Callable[[Any], Any]) -> Any:
     """Give a frozen value in a form that JSON can hold; `nested` turns nested `Frozen` objects into theirs."""
     kind = cast("type[Any]", type(value))
-    if kind in PLAIN_CLASSES and kind is not bytes:
+    if kind in AS_IN_JSON:
         return value
     if hasattr(kind, "serialize"):
         return nested(value)

@@ -1,8 +1,7 @@
 """`Frozen`: an immutable pydantic model that is named by its content, as a git object is."""
 
 import math
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -14,7 +13,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from miniagents.promising import _current
-from miniagents.promising.ext._json import PLAIN_CLASSES, json_text, to_json
+from miniagents.promising.ext._checks import check_field_name, check_text, is_secret, refusal
+from miniagents.promising.ext._json import AS_IN_JSON, PLAIN_CLASSES, json_text, to_json
+from miniagents.promising.ext._plain_fields import ANYTHING, PlainFields, declared_fields, plain_fields
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Frozen")
@@ -28,6 +29,7 @@ FrozenType = Union[
 ]  # fmt: skip
 """What a field of a `Frozen` may hold."""
 
+_ALWAYS_ALLOWED = frozenset({int, bool, type(None)})
 _LEAF_CLASSES = (str, int, float, bytes, Decimal, UUID, datetime, date, time, timedelta, PurePath, Enum)
 
 
@@ -55,6 +57,20 @@ class Frozen(BaseModel):
 
     _cache: dict[str, Any] | None = PrivateAttr(default=None)
 
+    def __init__(self, /, **data: Any) -> None:
+        kind = type(self)
+        # Of this very class: what holds for its base says nothing of it.
+        plain: PlainFields | None = kind.__dict__.get("__plain_fields__")
+        if plain is not None and _fill_unvalidated(self, plain, data):
+            return
+        super().__init__(**data)
+        if "__plain_fields__" not in kind.__dict__:
+            # Looked at when one was made, as the class is complete then for certain.
+            type.__setattr__(kind, "__plain_fields__", plain_fields(kind, Frozen, class_=kind.__name__))
+
+    # Else pydantic would call it where it can do without.
+    __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
+
     @model_validator(mode="before")
     @classmethod
     def _freeze_values(cls, values: Any) -> Any:
@@ -62,7 +78,7 @@ class Frozen(BaseModel):
             return values
         given = cast("Mapping[str, Any]", values)
         # Declared fields are pydantic's to validate first; they are frozen afterwards.
-        declared = cls.model_fields
+        declared = declared_fields(cls)
         frozen = {name: value if name in declared else frozen_field(value, str(name)) for name, value in given.items()}
         if frozen.setdefault("class_", cls.__name__) != cls.__name__:
             raise ValueError(
@@ -75,7 +91,7 @@ class Frozen(BaseModel):
     @model_validator(mode="after")
     def _freeze_declared_fields(self: S) -> S:
         content = cast("dict[str, Any]", self.__dict__)
-        for name in type(self).model_fields:
+        for name in declared_fields(type(self)):
             value = content[name]
             if type(value) is not str:
                 content[name] = frozen_field(value, name)
@@ -90,15 +106,21 @@ class Frozen(BaseModel):
         extra = self.__pydantic_extra__
         if extra and name in extra:
             return extra[name]
-        if name in type(self).model_fields:
+        if name in declared_fields(type(self)):
             return self.__dict__[name]
         raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in type(self).model_fields or name in (self.__pydantic_extra__ or ())
+        return name in declared_fields(type(self)) or name in (self.__pydantic_extra__ or ())
+
+    def __iter__(self) -> Generator[tuple[str, Any], None, None]:
+        # Not all of `__dict__`: a `functools.cached_property` keeps its value there, too.
+        content = cast("dict[str, Any]", self.__dict__)
+        yield from [(name, content[name]) for name in declared_fields(type(self)) if name in content]
+        yield from (self.__pydantic_extra__ or {}).items()
 
     def __len__(self) -> int:
-        return len(type(self).model_fields) + len(self.__pydantic_extra__ or ())
+        return len(declared_fields(type(self))) + len(self.__pydantic_extra__ or ())
 
     def __bool__(self) -> bool:
         # A message is something even where it has no fields of its own.
@@ -176,15 +198,19 @@ class Frozen(BaseModel):
 
     def serialize(self) -> dict[str, Any]:
         """Give the content as a dict that JSON can hold; this is what `hash_key` is made of. Sequences stay tuples."""
-        return {name: to_json(value, name, nested=lambda frozen: frozen.serialize()) for name, value in self}
+        return {
+            name: value if value.__class__ in AS_IN_JSON else to_json(value, name, nested=_serialize)
+            for name, value in self
+        }
 
     @property
     def serialized(self) -> str:
         """`serialize()` as JSON text, with sorted keys."""
-        return self.cached(
-            f"serialized, {_hash_key_digits()}",
-            lambda: json_text(self.serialize(), sort_keys=True),
-        )
+        is_longer = _hash_key_digits() != HASH_KEY_DIGITS
+        return self.cached(_LONGER_SERIALIZED if is_longer else _SERIALIZED, self._serialized)
+
+    def _serialized(self) -> str:
+        return json_text(self.serialize(), sort_keys=True)
 
     @property
     def hash_key(self) -> str:
@@ -193,22 +219,81 @@ class Frozen(BaseModel):
         Content that is equal as JSON gives an equal key, whatever the order of the fields. Works without an active
         context.
         """
+        digits = _hash_key_digits()
+        name = _HASH_KEY if digits == HASH_KEY_DIGITS else _LONGER_HASH_KEY
+        # Asked for again and again, so without what `cached` costs.
+        cache: dict[str, Any] | None = cast("Any", self).__pydantic_private__["_cache"]
+        found = None if cache is None else cache.get(name)
+        if found is not None:
+            return found
         # Loaded when used: not every program asks for hashes.
         import hashlib
 
-        digits = _hash_key_digits()
-        return self.cached(f"hash_key, {digits}", lambda: hashlib.sha256(self.serialized.encode()).hexdigest()[:digits])
+        return self.cached(name, lambda: hashlib.sha256(self.serialized.encode()).hexdigest()[:digits])
+
+    def be_as_stored(self, serialized: str, hash_key: str) -> None:
+        """Have this `serialized` and `hash_key` where a key has so many digits (for this package).
+
+        For what was stored before its class got another field: it is named by what it was.
+        """
+        is_longer = len(hash_key) != HASH_KEY_DIGITS
+        self.cached(_LONGER_SERIALIZED if is_longer else _SERIALIZED, lambda: serialized)
+        self.cached(_LONGER_HASH_KEY if is_longer else _HASH_KEY, lambda: hash_key)
 
     def cached(self, name: str, make: Callable[[], T]) -> T:
         """Give what `make()` gave at the first call with this `name`; it is kept on the object, but is no field."""
         # Past pydantic's attribute access, which is slow for private attributes.
-        private = cast("dict[str, Any]", self.__pydantic_private__)
-        cache = private["_cache"]
+        private: dict[str, Any] = cast("Any", self).__pydantic_private__
+        cache: dict[str, Any] | None = private["_cache"]
         if cache is None:
             cache = private["_cache"] = {}
         if name not in cache:
             cache[name] = make()
-        return cast("T", cache[name])
+        return cache[name]
+
+
+def _serialize(frozen: Frozen) -> dict[str, Any]:
+    return frozen.serialize()
+
+
+def _fill_unvalidated(frozen: "Frozen", plain: PlainFields, data: dict[str, Any]) -> bool:
+    """Do what pydantic would do with `data`, if no value in it needs validation; else do nothing."""
+    content = plain.defaults.copy()
+    extra: dict[str, Any] = {}
+    kinds_of = plain.kinds.get
+    try:
+        for name, value in data.items():
+            kind, kinds = value.__class__, kinds_of(name)
+            if kinds is None:
+                check_field_name(name)
+                extra[name] = freeze(value, name)
+            elif kind in kinds or kinds is ANYTHING:
+                # `_is_plain(value)`, written out as it is asked most often here.
+                is_plain = value.isascii() if kind is str else kind in _ALWAYS_ALLOWED
+                content[name] = value if is_plain else freeze(value, name)
+            else:
+                return False
+    except (ValueError, RecursionError):
+        # It is refused by pydantic, in the words that are known from there.
+        return False
+    if content["class_"] != frozen.__class__.__name__ or not plain.required <= data.keys():
+        return False
+    _fill(frozen, content, extra, {"class_", *data})
+    return True
+
+
+def _fill(frozen: "Frozen", content: dict[str, Any], extra: dict[str, Any], fields_set: set[str]) -> None:
+    """Do what pydantic does at the end of validation."""
+    set_attribute = object.__setattr__
+    set_attribute(frozen, "__dict__", content)
+    set_attribute(frozen, "__pydantic_fields_set__", fields_set)
+    set_attribute(frozen, "__pydantic_extra__", extra)
+    set_attribute(frozen, "__pydantic_private__", {"_cache": None})
+
+
+_HASH_KEY, _LONGER_HASH_KEY = "hash_key", "longer hash_key"
+_SERIALIZED, _LONGER_SERIALIZED = "serialized", "longer serialized"
+"""Under which names they are kept."""
 
 
 def _hash_key_digits() -> int:
@@ -234,34 +319,6 @@ def is_leaf_class(kind: type[Any]) -> bool:
     return issubclass(kind, _LEAF_CLASSES) or kind in PLAIN_CLASSES
 
 
-def check_field_name(name: object) -> None:
-    """Refuse a field name that cannot be stored.
-
-    Raises:
-        ValueError: it is no string, or it ends like the references that stand for nested messages.
-    """
-    if not isinstance(name, str):
-        raise ValueError(f"A field is named by a string, not by {name!r}.")  # noqa: TRY004 - pydantic reports it
-    if name.endswith(("__hash_key", "__hash_keys")):
-        raise ValueError(
-            f"`{name}`: names that end in `__hash_key` or `__hash_keys` stand for nested messages in the stored form. "
-            "Choose another name."
-        )
-    check_text(name, "the name of a field")
-
-
-def check_text(text: str, field: str) -> None:
-    """Refuse text that UTF-8 cannot hold."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ValueError(
-                f"`{field}` cannot be frozen: {text!r} has a lone surrogate, which is no character and has no place in "
-                "UTF-8. Decode the bytes it came from with `errors='replace'`."
-            ) from None
-
-
 def frozen_field(value: Any, field: str) -> Any:
     """Give what `freeze` gives, and a clear error for what is nested without end.
 
@@ -280,25 +337,29 @@ def freeze(value: Any, field: str) -> Any:
     Raises:
         ValueError: it cannot be frozen; `field` (a path such as `a.b[2]`) is named.
     """
-    kind = cast("type[Any]", type(value))
+    kind = value.__class__
     if kind in PLAIN_CLASSES:
         if kind is str:
             check_text(value, field)
         elif kind is float and not math.isfinite(value):
-            raise _refusal(value, field, "JSON has no such number")
+            raise refusal(value, field, "JSON has no such number")
         return value
     if isinstance(value, Frozen):
         return value
     if isinstance(value, list | tuple):
         items = cast("list[Any] | tuple[Any, ...]", value)
-        return tuple([freeze(item, f"{field}[{index}]") for index, item in enumerate(items)])
+        return tuple(
+            [item if _is_plain(item) else freeze(item, f"{field}[{index}]") for index, item in enumerate(items)]
+        )
     if isinstance(value, Mapping):
         entries = cast("Mapping[Any, Any]", value)
         for key in entries:
             if not isinstance(key, str):
-                raise _refusal(entries, field, f"its key {key!r} is not a string")
+                raise refusal(entries, field, f"its key {key!r} is not a string")
             check_text(key, f"a key of {field}")
-        return Frozen(**{key: freeze(item, f"{field}.{key}") for key, item in entries.items()})
+        return _frozen_mapping(
+            {key: item if _is_plain(item) else freeze(item, f"{field}.{key}") for key, item in entries.items()}
+        )
     if isinstance(value, frozenset):
         members = cast("frozenset[Any]", value)
         return frozenset(_freeze_leaf(member, f"{field}{{...}}") for member in members)
@@ -307,29 +368,32 @@ def freeze(value: Any, field: str) -> Any:
     return _freeze_leaf(value, field)
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether it needs neither a closer look nor, therefore, the path to it put into words, which takes longest."""
+    kind = value.__class__
+    return value.isascii() if kind is str else kind in _ALWAYS_ALLOWED
+
+
+def _frozen_mapping(frozen_entries: dict[str, Any]) -> Frozen:
+    if "class_" in frozen_entries:
+        # Mostly refused, with words of its own.
+        return Frozen(**frozen_entries)
+    for name in frozen_entries:
+        check_field_name(name)
+    mapping = Frozen.__new__(Frozen)
+    _fill(mapping, {"class_": "Frozen"}, frozen_entries, {"class_", *frozen_entries})
+    return mapping
+
+
 def _freeze_leaf(value: Any, field: str) -> Any:
     if is_secret(value):
-        raise _refusal(value, field, "a secret must not be stored; give it to the agent as a setting instead")
+        raise refusal(value, field, "a secret must not be stored; give it to the agent as a setting instead")
     if isinstance(value, float | Decimal) and not math.isfinite(value):
-        raise _refusal(value, field, "JSON has no such number")
+        raise refusal(value, field, "JSON has no such number")
     if isinstance(value, Enum):
         freeze(value.value, f"{field}.value")
     if value is None or isinstance(value, (*_LEAF_CLASSES, Frozen)):
         if isinstance(value, str):
             check_text(value, field)
         return value
-    raise _refusal(value, field, f"{type(value).__name__} can change, or cannot be stored")
-
-
-def _refusal(value: object, field: str, why: str) -> ValueError:
-    return ValueError(
-        f"`{field}` cannot be frozen: {value!r}: {why}. Allowed are `None`, strings, numbers, booleans, bytes, UUIDs, "
-        "dates and times, paths, enum members, frozensets of those, lists, tuples, dicts and `Frozen` objects."
-    )
-
-
-def is_secret(value: object) -> bool:
-    """Whether `value` is one of pydantic's secrets, which must not be stored."""
-    # Where pydantic's types were never loaded, there is none.
-    types = sys.modules.get("pydantic.types")
-    return types is not None and isinstance(value, types.SecretStr | types.SecretBytes)
+    raise refusal(value, field, f"{type(value).__name__} can change, or cannot be stored")

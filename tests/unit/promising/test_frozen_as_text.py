@@ -56,7 +56,8 @@ def test_full_json_holds_everything_nested_objects_included() -> None:
     [
         (b"\x00\xff", "AP8="),
         (frozenset({3, 1, 2}), [1, 2, 3]),
-        (frozenset({"b", "a"}), ["a", "b"]),
+        # Its own text is another one in each process.
+        pytest.param(frozenset({"b", "a"}), ["a", "b"], id="a set of texts"),
         (Decimal("1.50"), "1.50"),
         (datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC), "2024-01-02T03:04:05+00:00"),
         (date(2024, 1, 2), "2024-01-02"),
