@@ -1,1 +1,0 @@
-"""What several test folders share: a loopback server that speaks the wire protocols of the model providers."""
