@@ -1,102 +1,105 @@
-"""Hands the prompt and the answer of one call to the agent that logs them."""
+"""Hands the prompt and the answer of one turn to the agent that logs them."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from miniagents._settings import HELD_BACK
 from miniagents.ext.llm_logger import markdown_llm_logger_agent
-from miniagents.ext.llms._streams import closed_at_the_end
-from miniagents.ext.llms.llm_messages import AssistantMessage, SystemMessage, UserMessage
-from miniagents.ext.llms.prompt import Prompt
+from miniagents.ext.llms.llm_messages import (
+    AssistantMessage,
+    SystemMessage,
+    ThinkingMessage,
+    ToolCallMessage,
+    UserMessage,
+)
+from miniagents.ext.llms.model_events import ModelRequest
 from miniagents.interaction import Agent
-from miniagents.messages import Message
+from miniagents.messages import Message, MessagePromise
 from miniagents.miniagents import MiniAgents
 
-# Headers carry keys; a log must not.
-_NEVER_LOGGED = frozenset({"extra_headers"})
+if TYPE_CHECKING:
+    from miniagents.ext.llms.llm_common import LLMAgent
+
+# Of the last message of an answer: named elsewhere in the log.
+_NOT_REPEATED = frozenset({"class_", "content", "content_template", "role", "llm_call"})
 
 
 @dataclass
-class LLMCallLog:
-    """One call that is to be logged when it has ended.
+class TurnLog:
+    """One turn that is to be logged when it has ended.
 
-    The logger gets plain messages, after the end: reading the answer's promise would count as a reader of it, which
+    The logger gets plain messages, after the end: reading the answer's promises would count as a reader of them, which
     hides an error that nobody else received, and would pull tokens ahead of a slow reader.
     """
 
     logger_agent: Agent
     agent_alias: str
-    model: str
-    prompt: Prompt
-    request: dict[str, Any]
+    request: ModelRequest
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _start_s: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of_call(
-        cls,
-        *,
-        logger_agent: bool | Agent | None,
-        agent_alias: str,
-        model: str,
-        prompt: Prompt,
-        request: dict[str, Any],
-    ) -> Self | None:
-        """The log of a call that is about to begin, None if it is not to be logged.
-
-        Args:
-            logger_agent: an agent, True for the Markdown files, None for what the context says.
-            agent_alias: who is asked.
-            model: which model is asked.
-            prompt: what it is asked.
-            request: with which parameters.
-        """
+    def of_turn(cls, agent: "LLMAgent", request: ModelRequest) -> Self | None:
+        """The log of a turn that is about to begin, None if it is not to be logged."""
+        logger_agent = agent.llm_logger_agent
         if logger_agent is None:
             logger_agent = MiniAgents.get_current().llm_logger_agent
         if logger_agent is False:
             return None
         if logger_agent is True:
             logger_agent = markdown_llm_logger_agent
-        shown = {name: value for name, value in request.items() if name not in _NEVER_LOGGED}
-        return cls(logger_agent, agent_alias, model, prompt, shown)
+        return cls(logger_agent, agent.agent_alias, request)
 
-    async def watching(self, tokens: AsyncIterator[str], answer_fields: dict[str, Any]) -> AsyncIterator[str]:
-        """Pass the tokens on and, however they end, hand prompt and answer to the logger."""
-        came: list[str] = []
-        try:
-            async with closed_at_the_end(tokens):
-                async for token in tokens:
-                    came.append(token)
-                    yield token
-        except BaseException as error:
-            self._hand_over("".join(came), answer_fields, _sentence(error))
-            raise
-        self._hand_over("".join(came), answer_fields, None)
-
-    def _hand_over(self, text: str, answer_fields: dict[str, Any], error: str | None) -> None:
+    def hand_over(self, promises: Sequence[MessagePromise], error: BaseException | None) -> None:
+        """Hand prompt and answer to the logger; `error` is why the answer is not complete, if it is not."""
+        parameters = {name: value for name, value in self.request.parameters.items() if name not in HELD_BACK}
         call = {
             "started_at": self.started_at,
             "duration_s": time.monotonic() - self._start_s,
-            "request": {"model": self.model, **self.request},
-            "error": error,
+            "request": {"model": self.request.model, "stream": self.request.stream, **parameters},
+            "error": None if error is None else _sentence(error),
         }
-        answer = AssistantMessage(
-            text, **{"model": self.model, "agent_alias": self.agent_alias, **answer_fields, "llm_call": call}
+        fields: dict[str, Any] = {"model": self.request.model, "agent_alias": self.agent_alias}
+        if promises:
+            fields.update(_fields_so_far(promises[-1]))
+        fields["llm_call"] = call
+        answer = AssistantMessage(_text_so_far(promises), **fields)
+        blocks = [_whole(promise) for promise in promises if issubclass(promise.message_class, _BLOCKS)]
+        self.logger_agent.kick_off(
+            [*self._prompt_messages(), *(block for block in blocks if block is not None), answer]
         )
-        self.logger_agent.kick_off([*self._prompt_messages(), answer])
 
     def _prompt_messages(self) -> list[Message]:
-        prompt = self.prompt
-        messages: list[Message] = []
-        messages += (SystemMessage(str(block.get("text", block))) for block in prompt.system_blocks)
-        if prompt.system:
-            messages.append(SystemMessage(prompt.system))
-        messages += (
-            UserMessage(turn.text) if turn.role == "user" else AssistantMessage(turn.text) for turn in prompt.turns
-        )
+        request = self.request
+        messages: list[Message] = [SystemMessage(str(block.get("text", block))) for block in request.system_blocks]
+        if request.system:
+            messages.append(SystemMessage(request.system))
+        for turn in request.turns:
+            kind = UserMessage if turn.role == "user" else AssistantMessage
+            messages += (kind(part) if isinstance(part, str) else part for part in turn.joined(request.delimiter))
         return messages
+
+
+_BLOCKS = (ThinkingMessage, ToolCallMessage)
+
+
+def _whole(promise: MessagePromise) -> Message | None:
+    outcome = promise.outcome_if_done()
+    return outcome if isinstance(outcome, Message) else None
+
+
+def _fields_so_far(promise: MessagePromise) -> dict[str, Any]:
+    message = _whole(promise)
+    fields = promise.metadata_so_far if message is None else message.as_kwargs()
+    return {name: value for name, value in fields.items() if name not in _NOT_REPEATED and value is not None}
+
+
+def _text_so_far(promises: Sequence[MessagePromise]) -> str:
+    texts = [promise for promise in promises if not issubclass(promise.message_class, _BLOCKS)]
+    return "".join(piece for promise in texts for piece in promise.buffer().pieces if isinstance(piece, str))
 
 
 def _sentence(error: BaseException) -> str:

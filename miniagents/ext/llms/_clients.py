@@ -1,13 +1,16 @@
-"""The SDKs' clients: loaded and built when first needed, one per event loop and set of environment variables."""
+"""The SDKs' clients: loaded and built when first needed, one per event loop, key, server and environment."""
 
 import asyncio
 import importlib
 import os
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, Generic, Protocol, TypeVar, cast
+from collections.abc import AsyncGenerator, Callable, Hashable
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from miniagents.ext.llms.errors import MissingSDKError
+
+_SDK_TIMEOUT_S: Final = 600.0
+_CONNECT_TIMEOUT_S: Final = 30.0
 
 
 class ClosableClient(Protocol):
@@ -25,28 +28,31 @@ class ClientPool(Generic[_Client]):
     """One client per running event loop, since connections cannot be used on another loop than their own.
 
     Building one (and importing the SDK, which takes up to a second) happens in a thread: other agents go on meanwhile.
-    It is built anew when one of `variables` has changed. A client is closed when its loop ends, by `asyncio.run()` and
-    all that work as it does.
+    There is one for each set of arguments (such as key and base URL), and it is built anew when one of `variables` has
+    changed. A client is closed when its loop ends, by `asyncio.run()` and all that work as it does.
     """
 
-    def __init__(self, build: Callable[[], _Client], variables: tuple[str, ...]) -> None:
+    def __init__(self, build: Callable[..., _Client], variables: tuple[str, ...]) -> None:
         self._build = build
         self._variables = variables
-        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str | None, ...], _Slot[_Client]]] = (
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Slot[_Client]]] = (
             WeakKeyDictionary()
         )
 
-    async def client(self) -> _Client:
-        """The running loop's client. An error while building it is raised here, and the next call tries again."""
+    async def client(self, *arguments: Hashable) -> _Client:
+        """The running loop's client for these arguments of `build`.
+
+        An error while building it is raised here, and the next call tries again.
+        """
         loop = asyncio.get_running_loop()
         # A client refers to its loop, so that the entry of a loop that ended without ceremony would stay for ever.
         for ended in [known for known in self._by_loop if known.is_closed()]:
             del self._by_loop[ended]
         slots = self._by_loop.setdefault(loop, {})
-        key = tuple(os.environ.get(name) for name in self._variables)
+        key = (arguments, tuple(os.environ.get(name) for name in self._variables))
         slot = slots.get(key)
         if slot is None:
-            slot = slots[key] = _Slot(loop.run_in_executor(None, self._build))
+            slot = slots[key] = _Slot(loop.run_in_executor(None, self._build, *arguments))
         try:
             # Shielded: whoever asked first may be cancelled while others wait for the same client.
             client = await asyncio.shield(slot.building)
@@ -95,3 +101,8 @@ def load_sdk(package: str, agent_alias: str) -> Any:
             # The SDK is there, and something that it needs is not: its own message says what.
             raise
         raise MissingSDKError(agent_alias, package) from error
+
+
+def patient_timeout() -> Any:
+    """Give the SDKs' own timeout, but for connecting: where many begin at once on a busy loop, 5 s are not enough."""
+    return importlib.import_module("httpx2").Timeout(_SDK_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)

@@ -17,56 +17,72 @@ class ServerSentEvent(NamedTuple):
 
 
 class SSEDecoder:
-    """Turns chunks of bytes, cut anywhere, into events. `id` and `retry` are not used by any provider and dropped."""
+    """Turns chunks of bytes, cut anywhere, into blocks, the lines between two empty ones, and these into events."""
 
     def __init__(self) -> None:
-        self._unfinished_line = b""
-        self._name = b""
-        self._data: list[bytes] = []
+        self._rest: bytes = b""
         self._at_start = True
+        # Most servers end lines with "\n" alone: then nothing needs to be looked at line by line. The first "\r" ends
+        # that, and the lines of the next block are gathered here.
+        self._lines: list[bytes] | None = None
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that `chunk` completes."""
-        if self._unfinished_line:
-            chunk = self._unfinished_line + chunk
+        return [event for block in self.blocks(chunk) if (event := event_of(block))]
+
+    def blocks(self, chunk: bytes) -> list[bytes]:
+        """The blocks that `chunk` completes; only a line feed stands between the lines of one."""
+        if self._rest:
+            chunk = self._rest + chunk
         if self._at_start:
             if len(chunk) < len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(chunk):
-                self._unfinished_line = chunk
+                self._rest = chunk
                 return []
             chunk = chunk.removeprefix(_BYTE_ORDER_MARK)
             self._at_start = False
-        lines = chunk.splitlines(keepends=True)
-        # A line is over when its end is there; a lone "\r" may be the first half of "\r\n".
-        if lines and not lines[-1].endswith(b"\n"):
-            self._unfinished_line = lines.pop()
-        else:
-            self._unfinished_line = b""
-        events: list[ServerSentEvent] = []
-        for line in lines:
-            event = self._line(line.rstrip(b"\r\n"))
-            if event is not None:
-                events.append(event)
-        return events
+        if self._lines is not None or b"\r" in chunk:
+            return self._by_lines(chunk)
+        blocks = chunk.split(b"\n\n")
+        self._rest = blocks.pop()
+        return blocks
 
     def finish(self) -> list[ServerSentEvent]:
         """What is left at the end of the body: an event whose blank line is missing, maybe cut off in its middle."""
-        last = [event for event in (self._line(self._unfinished_line.rstrip(b"\r\n")), self._line(b"")) if event]
-        self._unfinished_line = b""
-        return last
+        blocks = self._by_lines(self._rest + b"\n\n")
+        return [event for block in blocks if (event := event_of(block))]
 
-    def _line(self, line: bytes) -> ServerSentEvent | None:
-        if not line:
-            if not self._data:
-                self._name = b""
-                return None
-            event = ServerSentEvent(self._name, b"\n".join(self._data))
-            self._name = b""
-            self._data.clear()
-            return event
+    def _by_lines(self, chunk: bytes) -> list[bytes]:
+        gathered: list[bytes] = [] if self._lines is None else self._lines
+        self._lines = gathered
+        lines = chunk.splitlines(keepends=True)
+        # A line is over when its end is there; a lone "\r" may be the first half of "\r\n".
+        is_over = not lines or lines[-1].endswith(b"\n")
+        self._rest = b"" if is_over else lines.pop()
+        blocks: list[bytes] = []
+        for line in lines:
+            content = line.rstrip(b"\r\n")
+            if content:
+                gathered.append(content)
+            else:
+                blocks.append(b"\n".join(gathered))
+                gathered.clear()
+        return blocks
+
+
+def event_of(block: bytes) -> ServerSentEvent | None:
+    """Give the event of a block, None if it has no data. `id` and `retry` are used by no provider and dropped."""
+    # Written out for the two forms that events have in practice, as this is paid once per token.
+    name, data = b"", block
+    if block.startswith(b"event: "):
+        name, _, data = block[7:].partition(b"\n")
+    if data.startswith(b"data: ") and b"\n" not in data:
+        return ServerSentEvent(name, data[6:])
+    name, lines = b"", list[bytes]()
+    for line in block.split(b"\n"):
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
-            self._data.append(value)
+            lines.append(value)
         elif field == b"event":
-            self._name = value
-        return None
+            name = value
+    return ServerSentEvent(name, b"\n".join(lines)) if lines else None

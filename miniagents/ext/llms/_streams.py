@@ -1,23 +1,33 @@
 """Care for streams of tokens, whoever produces them."""
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-@asynccontextmanager
-async def closed_at_the_end(tokens: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T]]:
+def closed_at_the_end(tokens: AsyncIterator[T]) -> AbstractAsyncContextManager[AsyncIterator[T]]:
     """Close the stream, if it can be closed, when the `async with` block is left, however it is left.
 
     A generator that is merely dropped keeps its connection open until the garbage collector comes.
     """
-    try:
-        yield tokens
-    finally:
-        aclose: Any = getattr(tokens, "aclose", None)
+    return _ClosedAtTheEnd(tokens)
+
+
+# Not made with `asynccontextmanager`: one more generator costs as much as a few tokens, and each answer needs some.
+class _ClosedAtTheEnd(AbstractAsyncContextManager[AsyncIterator[T]]):
+    __slots__ = ("_tokens",)
+
+    def __init__(self, tokens: AsyncIterator[T]) -> None:
+        self._tokens = tokens
+
+    async def __aenter__(self) -> AsyncIterator[T]:
+        return self._tokens
+
+    async def __aexit__(self, *_: object) -> None:
+        aclose: Any = getattr(self._tokens, "aclose", None)
         if aclose is not None:
             await aclose()
 

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import SecretStr
+
+from miniagents.ext.llms._faults import sdk_fault
+from miniagents.ext.llms._openai_clients import OpenAIClient, openai_client
 from miniagents.ext.llms._parameters import for_sdk, thawed
+from miniagents.ext.llms._setting_checks import check_setting
 from miniagents.ext.llms.llm_common import TokenUsage
-from miniagents.ext.llms.openai import OpenAIClient, openai_client
 from miniagents.interaction import InteractionContext
 from miniagents.messages import Message
 from miniagents.miniagents import miniagent
 from miniagents.promising.ext.frozen import Frozen
+from miniagents.usage import model_request
 
 
 class EmbeddingMessage(Message):
@@ -35,6 +40,8 @@ async def openai_embedding_agent(
     model: str = "text-embedding-3-small",
     batch_mode: bool = False,  # noqa: FBT001, FBT002 - a setting, always given by name
     async_client: OpenAIClient | None = None,
+    api_key: SecretStr | str | None = None,
+    base_url: str | None = None,
     **api_parameters: Any,
 ) -> None:
     """Reply with one `EmbeddingMessage` for each message, in their order.
@@ -44,7 +51,10 @@ async def openai_embedding_agent(
     Client, key and errors are as with `OpenAIAgent`; any other keyword (`dimensions=`, `user=`, ...) is a parameter of
     the API.
     """
-    settings: dict[str, Any] = {**api_parameters, "model": model, "async_client": async_client}
+    connection = {"async_client": async_client, "api_key": api_key, "base_url": base_url}
+    settings: dict[str, Any] = {**api_parameters, "model": model, **connection}
+    for name, value in settings.items():
+        check_setting("OPENAI_EMBEDDING_AGENT", name, value)
     if batch_mode:
         ctx.reply(_embed_together.inquire(ctx.message_promises, **settings))
         return
@@ -52,18 +62,39 @@ async def openai_embedding_agent(
         ctx.reply(_embed_together.inquire(message_promise, **settings))
 
 
-@miniagent(alias="OPENAI_EMBEDDING_REQUEST")
+@miniagent(alias="OPENAI_EMBEDDING_REQUEST", durable=True)
 async def _embed_together(
-    ctx: InteractionContext, model: str, async_client: OpenAIClient | None = None, **api_parameters: Any
+    ctx: InteractionContext,
+    model: str,
+    async_client: OpenAIClient | None = None,
+    api_key: SecretStr | str | None = None,
+    base_url: str | None = None,
+    **api_parameters: Any,
 ) -> None:
     """Send all messages in one request and reply with their vectors."""
     texts = [str(message) for message in await ctx.message_promises]
     if not texts:
         return
-    client = await openai_client(async_client, "OPENAI_EMBEDDING_AGENT")
+    key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+    client = await openai_client(async_client, "OPENAI_EMBEDDING_AGENT", api_key=key, base_url=base_url)
     embeddings: Any = client.embeddings
     parameters = {"model": model, "input": texts, **thawed(api_parameters)}
-    ctx.reply(_messages_of(await embeddings.create(**for_sdk(embeddings.create, parameters)), texts))
+    async with model_request(
+        model=model,
+        agent_alias="OPENAI_EMBEDDING_AGENT",
+        provider="openai",
+        estimated_tokens=lambda: sum(map(len, texts)) // 4,
+    ) as request:
+        try:
+            response = await embeddings.create(**for_sdk(embeddings.create, parameters))
+        except Exception as error:
+            fault = sdk_fault(f"`OPENAI_EMBEDDING_AGENT` ({model})", error, provider="openai", model=model)
+            if fault is None:
+                raise
+            raise fault from error
+        if response.usage:
+            request.known(TokenUsage(input_tokens=response.usage.prompt_tokens))
+    ctx.reply(_messages_of(response, texts))
 
 
 def _messages_of(response: Any, texts: Sequence[str]) -> list[EmbeddingMessage]:

@@ -1,21 +1,7 @@
-"""Messages made into a prompt: one system text, and turns of user and assistant one after the other."""
+"""What a model is asked, as plain texts: one system text, and turns of user and assistant one after the other."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-from miniagents.ext.llms.errors import EmptyPromptError, UnknownRoleError
-from miniagents.messages import Message
-
-Role = Literal["system", "user", "assistant"]
-
-# "developer" is what newer models of OpenAI call their system messages.
-_ROLES: Final[dict[str, Role]] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-}
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,66 +49,3 @@ class Prompt:
         """The same with the system prompt, if there is one, as the first."""
         system = self.system_content
         return [{"role": "system", "content": system}, *self.turn_dicts] if system else self.turn_dicts
-
-
-@dataclass(frozen=True, slots=True)
-class PromptRules:
-    """How a prompt is put together; `LLMAgent` documents each of the settings."""
-
-    agent_alias: str
-    system: str | tuple[dict[str, Any], ...] = ""
-    delimiter: str = "\n\n"
-    fake_first_user_message: str | None = "/start"
-
-    def prompt_of(self, messages: Iterable[Message]) -> Prompt:
-        """Put the messages into the order and form that every provider accepts.
-
-        Raises:
-            UnknownRoleError: a message has a role other than system, developer, user, assistant or none.
-            EmptyPromptError: there is nothing to send.
-        """
-        system_texts: list[str] = []
-        blocks: tuple[dict[str, Any], ...] = ()
-        if not isinstance(self.system, str):
-            blocks = self.system
-        elif self.system.strip():
-            system_texts.append(self.system)
-        spoken: list[tuple[Literal["user", "assistant"], str]] = []
-        for message in messages:
-            role = self._role_of(message)
-            text = str(message)
-            if not text.strip():
-                # Providers refuse blank texts, and they say nothing to a model.
-                continue
-            if role == "system":
-                system_texts.append(text)
-            else:
-                spoken.append((role, text))
-        prompt = Prompt(self.delimiter.join(system_texts), tuple(self._turns(spoken)), blocks)
-        if not prompt.turns and not prompt.system_content:
-            raise EmptyPromptError(self.agent_alias)
-        return prompt
-
-    def _role_of(self, message: Message) -> Role:
-        role: object = getattr(message, "role", None)
-        if role is None:
-            return "user"
-        if not isinstance(role, str) or role not in _ROLES:
-            raise UnknownRoleError(self.agent_alias, role, _ROLES)
-        return _ROLES[role]
-
-    def _turns(self, spoken: list[tuple[Literal["user", "assistant"], str]]) -> list[Turn]:
-        if spoken and all(role == "assistant" for role, _ in spoken):
-            # The output of one model handed to the next, as in a chain: to the latter it is input. Sent as its own
-            # words it would be asked to go on with them, or refuse.
-            spoken = [("user", text) for _, text in spoken]
-        if self.fake_first_user_message is not None and (not spoken or spoken[0][0] == "assistant"):
-            spoken = [("user", self.fake_first_user_message), *spoken]
-        turns: list[Turn] = []
-        texts: list[str] = []
-        for index, (role, text) in enumerate(spoken):
-            texts.append(text)
-            if index + 1 == len(spoken) or spoken[index + 1][0] != role:
-                turns.append(Turn(role, self.delimiter.join(texts)))
-                texts = []
-        return turns

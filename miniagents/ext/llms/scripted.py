@@ -12,22 +12,29 @@ It is an `LLMAgent` like those that ask real models: prompts, roles, streaming a
 """
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Any, Literal, TypeAlias, cast
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import field_validator
 
+from miniagents.ext.llms._parameters import thawed
+from miniagents.ext.llms._prompt_events import end_of, prompt_of
 from miniagents.ext.llms._streams import closed_at_the_end
 from miniagents.ext.llms._words import words_of
 from miniagents.ext.llms.errors import ScriptExhaustedError
-from miniagents.ext.llms.llm_common import LLMAgent, TokenUsage
+from miniagents.ext.llms.llm_common import LLMAgent
+from miniagents.ext.llms.llm_messages import ThinkingMessage, ToolCallMessage
+from miniagents.ext.llms.model_events import BlockEnded, BlockStarted, BlockToken, ModelEvent, ModelRequest
 from miniagents.ext.llms.prompt import Prompt
 from miniagents.messages import Message
 from miniagents.miniagents import miniagent
+from miniagents.promising.ext.frozen import Frozen
 
-Step: TypeAlias = str | float | BaseException | asyncio.Event
-"""One step of a reply: a token; so many seconds of silence; an error; an event to wait for before going on."""
+Step: TypeAlias = str | float | BaseException | asyncio.Event | ThinkingMessage | ToolCallMessage
+"""One step of a reply: a token; so many seconds of silence; an error; an event to wait for before going on; a thought;
+a call of a tool, see `tool_call`."""
 
 FixedReply: TypeAlias = str | Message | BaseException | Sequence[Step]
 ReplyFunction: TypeAlias = Callable[[Prompt], FixedReply | Awaitable[FixedReply] | AsyncIterator[str]]
@@ -42,8 +49,9 @@ class Script:
     - a text, which is streamed word by word;
     - a `Message`: its text likewise, its other fields become fields of the answer;
     - an exception, which is raised;
-    - a list of steps: texts are tokens, an exception is raised at its place, numbers are seconds of silence, and an
-      `asyncio.Event` is waited for, so that a test decides when the next token comes;
+    - a list of steps: texts are tokens, an exception is raised at its place, numbers are seconds of silence, an
+      `asyncio.Event` is waited for, so that a test decides when the next token comes, and a `ThinkingMessage` or a
+      `tool_call("name", {"argument": 1})` is what the model thinks or calls;
     - a function of the `Prompt`, also an async one, which returns one of these or is an async generator of tokens.
 
     One script may be shared by several agents; they take their replies from it in turn.
@@ -101,6 +109,8 @@ class ScriptedAgent(LLMAgent):
         script: a `Script`, or a text or function that answers every call alike.
     """
 
+    provider: ClassVar[str] = "scripted"
+
     model: str = "scripted"
     script: Script
 
@@ -116,26 +126,50 @@ class ScriptedAgent(LLMAgent):
             "all calls. A list must be in a `Script`, which remembers how far it has been told."
         )
 
-    async def stream_answer(self, prompt: Prompt, answer_fields: dict[str, Any]) -> AsyncIterator[str]:
-        """Yield the tokens of the next reply of the script."""
+    async def stream_turn(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        """Yield the events of the next reply of the script."""
+        prompt = prompt_of(request)
         reply: Any = self.script.next_reply(prompt, self.agent_alias)
         if callable(reply):
             reply = reply(prompt)
-        if inspect.isawaitable(reply):
+        if hasattr(reply, "__await__"):
             reply = await reply
-        answer_fields["usage"] = usage = {"input_tokens": _word_count(prompt), "output_tokens": 0}
-        if isinstance(reply, Message):
-            answer_fields.update(_fields_of(reply))
+        fields = _fields_of(reply) if isinstance(reply, Message) and not _is_block(reply) else {}
+        usage = {"input_tokens": _word_count(prompt), "output_tokens": 0}
+        calls_tools = False
+        delay_s = self.script.token_delay_s
         async with closed_at_the_end(_steps_of(reply)) as steps:
             async for step in steps:
                 if isinstance(step, str):
-                    await self._pause(self.script.token_delay_s)
+                    if delay_s:
+                        await asyncio.sleep(delay_s)
                     usage["output_tokens"] += 1
                     yield step
+                elif _is_block(step):
+                    calls_tools = calls_tools or isinstance(step, ToolCallMessage)
+                    async for event in self._block(step, usage):
+                        yield event
                 else:
                     await self._do(step)
-        if answer_fields["usage"] is usage:
-            answer_fields["usage"] = TokenUsage.model_validate(usage)
+        fields.setdefault("finish_reason", "tool_calls" if calls_tools else "stop")
+        yield end_of({"usage": usage, **fields})
+
+    async def _block(self, block: Message, usage: dict[str, int]) -> AsyncIterator[ModelEvent]:
+        """Yield the events of a thought or a tool call, its text word by word."""
+        known = {name: value for name, value in block.as_kwargs().items() if name not in _NOT_OF_A_BLOCK}
+        is_call = isinstance(block, ToolCallMessage)
+        # Every call has an id of its own, also where a script is told twice.
+        key = f"call_{next(_numbers)}"
+        text = str(block.content or "")
+        if is_call:
+            known["tool_call_id"] = known.get("tool_call_id") or key
+            text = text or json.dumps(thawed(known.get("arguments")) or {})
+        yield BlockStarted(key, "tool_call" if is_call else "thinking", known if is_call else {})
+        for token in words_of(text):
+            await self._pause(self.script.token_delay_s)
+            usage["output_tokens"] += 1
+            yield BlockToken(key, token)
+        yield BlockEnded(key, {} if is_call else known)
 
     async def _do(self, step: Any) -> None:
         if isinstance(step, BaseException):
@@ -146,8 +180,8 @@ class ScriptedAgent(LLMAgent):
             await self._pause(step)
         else:
             raise TypeError(
-                f"{step!r} cannot be a step of a scripted reply: give tokens (`str`), seconds (a number), exceptions "
-                "and `asyncio.Event`s."
+                f"{step!r} cannot be a step of a scripted reply: give tokens (`str`), seconds (a number), exceptions, "
+                "`asyncio.Event`s, `ThinkingMessage`s and `tool_call(...)`s."
             )
 
     async def _pause(self, seconds: float) -> None:
@@ -155,19 +189,32 @@ class ScriptedAgent(LLMAgent):
             await asyncio.sleep(seconds)
 
 
-async def _steps_of(reply: Any) -> AsyncIterator[Any]:
+def tool_call(tool_name: str, arguments: Mapping[str, Any] | None = None, tool_call_id: str = "") -> ToolCallMessage:
+    """Give a step of a scripted reply in which the model calls a tool; without an id each call gets one of its own."""
+    return ToolCallMessage(tool_name=tool_name, tool_call_id=tool_call_id, arguments=Frozen(**(arguments or {})))
+
+
+_numbers = itertools.count(1)
+_NOT_OF_A_BLOCK = frozenset({"class_", "content", "content_template", "role", "model", "agent_alias", "provider"})
+
+
+def _is_block(step: object) -> bool:
+    return isinstance(step, ThinkingMessage | ToolCallMessage)
+
+
+def _steps_of(reply: Any) -> AsyncIterator[Any]:
+    if hasattr(reply, "__aiter__"):
+        return reply
+    if _is_block(reply):
+        return _one_by_one([reply])
     if isinstance(reply, str | Message):
-        for token in words_of(str(reply)):
-            yield token
-    elif hasattr(reply, "__aiter__"):
-        async with closed_at_the_end(reply):
-            async for token in reply:
-                yield token
-    elif isinstance(reply, Iterable):
-        for step in cast("Iterable[Any]", reply):
-            yield step
-    else:
-        yield reply
+        return _one_by_one(words_of(str(reply)))
+    return _one_by_one(cast("Iterable[Any]", reply) if isinstance(reply, Iterable) else [reply])
+
+
+async def _one_by_one(steps: Iterable[Any]) -> AsyncIterator[Any]:
+    for step in steps:
+        yield step
 
 
 def _fields_of(message: Message) -> dict[str, Any]:

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.protocol_server import ProtocolServer, start_protocol_server
+from miniagents.testing.server import ProtocolServer, start_protocol_server
 
 
 @pytest.fixture(scope="session")

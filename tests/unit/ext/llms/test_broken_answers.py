@@ -1,41 +1,64 @@
-"""What breaks an answer after it was accepted, for both vendors alike."""
+"""What breaks an answer after it was accepted, alike for every provider whose raw lines we read."""
 
 import pytest
 
 from miniagents import MiniAgent, MiniAgents
 from miniagents.ext.llms import AnthropicAgent, OpenAIAgent
 from miniagents.ext.llms.errors import (
-    AnswerError,
-    InterruptedAnswerError,
-    ReportedError,
-    TruncatedAnswerError,
-    UnreadableAnswerError,
+    ConnectionLostError,
+    IncompleteStreamError,
+    LLMError,
+    ModelTimeoutError,
+    OverloadedError,
+    ProviderError,
+    RateLimitedError,
 )
-from tests.support.protocol_server import Answer, Body, Cut, Drop, ErrorInside, ProtocolServer, Raw
+from miniagents.ext.llms.openai_responses import OpenAIResponsesAgent
+from miniagents.testing.server import (
+    Answer,
+    BadJSON,
+    Body,
+    Cut,
+    Drop,
+    EmptyChoices,
+    ErrorInside,
+    KeepAlive,
+    ProtocolServer,
+    Raw,
+    Reset,
+    Silence,
+    UnknownEvent,
+)
 
 pytestmark = pytest.mark.parametrize(
     "agent",
-    [OpenAIAgent.fork(model="gpt-4o"), AnthropicAgent.fork(model="claude-sonnet-5-5")],
-    ids=["openai", "anthropic"],
+    [
+        OpenAIAgent.fork(model="gpt-4o", max_retries=0),
+        OpenAIResponsesAgent.fork(model="gpt-4o", max_retries=0),
+        AnthropicAgent.fork(model="claude-sonnet-5-5", max_retries=0),
+    ],
+    ids=["openai", "responses", "anthropic"],
 )
 
 
-async def tokens_and_error(agent: MiniAgent, **settings: object) -> tuple[list[str], BaseException]:
+async def tokens_and_error(agent: MiniAgent, **settings: object) -> tuple[list[str], LLMError]:
     """What a reader of the tokens gets; a second reader gets the same."""
     async with MiniAgents():
-        [message] = [message async for message in agent.inquire("Hi", **settings)]
+        replies = agent.inquire("Hi", **settings)
         readings: list[tuple[list[str], BaseException]] = []
         for _ in range(2):
             tokens: list[str] = []
-            with pytest.raises(Exception) as raised:
-                async for token in message:
-                    tokens += [token]
+            with pytest.raises(LLMError) as raised:
+                async for message in replies:
+                    async for token in message:
+                        tokens += [token]
             readings.append((tokens, raised.value))
-        with pytest.raises(type(readings[0][1])):
-            await message
     assert readings[0][0] == readings[1][0]
     assert readings[0][1] is readings[1][1]
-    return readings[0]
+    error = raised.value
+    assert error.provider in ("openai", "anthropic")
+    assert error.model in ("gpt-4o", "claude-sonnet-5-5")
+    return readings[0][0], error
 
 
 async def test_a_stream_without_its_end_mark_is_an_error_and_no_answer(agent: MiniAgent, server: ProtocolServer):
@@ -44,18 +67,20 @@ async def test_a_stream_without_its_end_mark_is_an_error_and_no_answer(agent: Mi
     tokens, error = await tokens_and_error(agent)
 
     assert tokens == ["Once", " upon"]
-    assert isinstance(error, TruncatedAnswerError)
+    assert isinstance(error, IncompleteStreamError)
     assert f"`{agent.alias}`" in str(error)
     assert "without" in str(error)
+    assert error.partial_text == "Once upon"
+    assert error.request_id == "req_loopback"
 
 
 async def test_a_stream_that_only_lacks_its_last_event_is_an_error_too(agent: MiniAgent, server: ProtocolServer):
-    server.script(Answer("Once upon", done=False))
+    server.script(Answer("Once upon", end_mark=False))
 
     tokens, error = await tokens_and_error(agent)
 
     assert tokens == ["Once", " upon"]
-    assert isinstance(error, TruncatedAnswerError)
+    assert isinstance(error, IncompleteStreamError)
 
 
 async def test_a_stream_that_is_cut_inside_an_event_is_cut_off(agent: MiniAgent, server: ProtocolServer):
@@ -64,7 +89,7 @@ async def test_a_stream_that_is_cut_inside_an_event_is_cut_off(agent: MiniAgent,
     tokens, error = await tokens_and_error(agent)
 
     assert tokens == ["Once"]
-    assert isinstance(error, TruncatedAnswerError)
+    assert isinstance(error, IncompleteStreamError)
 
 
 async def test_an_empty_stream_is_cut_off(agent: MiniAgent, server: ProtocolServer):
@@ -73,29 +98,66 @@ async def test_an_empty_stream_is_cut_off(agent: MiniAgent, server: ProtocolServ
     tokens, error = await tokens_and_error(agent)
 
     assert tokens == []
-    assert isinstance(error, TruncatedAnswerError)
+    assert isinstance(error, IncompleteStreamError)
 
 
-async def test_a_connection_that_breaks_is_an_error_at_its_place(agent: MiniAgent, server: ProtocolServer):
-    server.script(Answer(["Once", " upon", Drop()]))
+@pytest.mark.parametrize("how", [Drop(), Reset()], ids=["closed", "reset"])
+async def test_a_connection_that_breaks_is_an_error_at_its_place(
+    agent: MiniAgent, server: ProtocolServer, how: Drop | Reset
+):
+    server.script(Answer(["Once", " upon", how]))
 
     tokens, error = await tokens_and_error(agent)
 
     assert tokens == ["Once", " upon"]
-    assert isinstance(error, InterruptedAnswerError)
-    assert "RemoteProtocolError" in str(error)
+    assert isinstance(error, ConnectionLostError)
+    assert error.partial_text == "Once upon"
+    assert error.request_id == "req_loopback"
     assert error.__cause__ is not None
 
 
-async def test_an_error_inside_the_stream_is_raised_with_its_type(agent: MiniAgent, server: ProtocolServer):
-    server.script(Answer(["Once", ErrorInside("overloaded_error", "Overloaded")]))
+async def test_a_connection_that_breaks_before_the_first_byte_is_the_same_error(
+    agent: MiniAgent, server: ProtocolServer
+):
+    server.script(Drop())
+
+    tokens, error = await tokens_and_error(agent)
+
+    assert tokens == []
+    assert isinstance(error, ConnectionLostError)
+
+
+@pytest.mark.parametrize("reply", [Answer(["Once", Silence()]), Silence()], ids=["inside", "at once"])
+async def test_silence_is_a_timeout(agent: MiniAgent, server: ProtocolServer, reply: Answer | Silence):
+    server.script(reply)
+
+    _, error = await tokens_and_error(agent, timeout=0.2)
+
+    assert isinstance(error, ModelTimeoutError)
+    assert "`timeout=`" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("overloaded_error", OverloadedError),
+        ("rate_limit_error", RateLimitedError),
+        ("server_error", ProviderError),
+        ("brand_new_error", ProviderError),
+    ],
+)
+async def test_an_error_inside_the_stream_has_the_type_that_it_has_as_a_status(
+    agent: MiniAgent, server: ProtocolServer, kind: str, expected: type[LLMError]
+):
+    server.script(Answer(["Once", ErrorInside(kind, "Something happened")]))
 
     tokens, error = await tokens_and_error(agent)
 
     assert tokens == ["Once"]
-    assert isinstance(error, ReportedError)
-    assert error.type == "overloaded_error"
-    assert "Overloaded (overloaded_error)" in str(error)
+    assert type(error) is expected
+    assert error.partial_text == "Once"
+    assert error.request_id == "req_loopback"
+    assert "Something happened" in str(error)
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
@@ -105,7 +167,27 @@ async def test_an_error_in_a_body_that_was_accepted_is_raised(agent: MiniAgent, 
     tokens, error = await tokens_and_error(agent, stream=stream)
 
     assert tokens == []
-    assert isinstance(error, ReportedError)
+    assert isinstance(error, OverloadedError)
+
+
+async def test_an_event_that_is_no_json_is_an_error_at_its_place(agent: MiniAgent, server: ProtocolServer):
+    server.script(Answer(["Once", BadJSON('{"broken": '), " upon"]))
+
+    tokens, error = await tokens_and_error(agent)
+
+    assert tokens == ["Once"]
+    assert type(error) is ProviderError
+    assert error.raw_text == '{"broken": '
+
+
+async def test_what_says_nothing_is_passed_over(agent: MiniAgent, server: ProtocolServer):
+    nothing = [KeepAlive(), UnknownEvent(), EmptyChoices()]
+    server.script(Answer([*nothing, "Hel", *nothing, "lo", *nothing]))
+
+    async with MiniAgents():
+        [tokens] = [[token async for token in message] async for message in agent.inquire("Hi")]
+
+    assert tokens == ["Hel", "lo"]
 
 
 @pytest.mark.parametrize("content_type", [None, "text/event-stream", "text/plain"])
@@ -135,8 +217,9 @@ async def test_a_web_page_is_no_answer(agent: MiniAgent, server: ProtocolServer,
 
     _, error = await tokens_and_error(agent, stream=stream)
 
-    assert isinstance(error, UnreadableAnswerError)
+    assert type(error) is ProviderError
     assert "<html>Please log in</html>" in str(error)
+    assert error.raw_text == "<html>Please log in</html>"
 
 
 @pytest.mark.parametrize(
@@ -156,8 +239,7 @@ async def test_what_is_not_the_protocol_is_shown(agent: MiniAgent, server: Proto
 
     _, error = await tokens_and_error(agent)
 
-    assert isinstance(error, UnreadableAnswerError)
-    assert isinstance(error, AnswerError)
+    assert type(error) is ProviderError
     assert body.data.decode().strip().removeprefix("data: ") in str(error)
 
 
@@ -179,4 +261,4 @@ async def test_a_failed_answer_that_nobody_reads_fails_the_program(agent: MiniAg
         async with MiniAgents():
             agent.kick_off("Hi")
 
-    assert raised.group_contains(TruncatedAnswerError)
+    assert raised.group_contains(IncompleteStreamError)

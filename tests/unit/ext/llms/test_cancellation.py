@@ -7,7 +7,7 @@ import pytest
 from miniagents import InteractionContext, MiniAgent, MiniAgents, miniagent
 from miniagents.errors import PromiseCancelledError
 from miniagents.ext.llms import AnthropicAgent, OpenAIAgent
-from tests.support.protocol_server import Answer, Gate, ProtocolServer
+from miniagents.testing.server import Answer, Gate, ProtocolServer
 
 pytestmark = pytest.mark.parametrize(
     "agent",
@@ -62,6 +62,7 @@ async def test_leaving_the_block_of_the_call_closes_the_response(agent: MiniAgen
                 async for token in message:
                     assert token == "Hel"
                     break
+                break
 
         assert await server.requests[0].ended() == "closed by the client"
 
@@ -119,6 +120,7 @@ async def test_a_lazy_answer_that_is_not_read_to_its_end_is_closed_with_the_cont
             async for token in message:
                 assert token == "Hel"
                 break
+            break
 
     assert await server.requests[0].ended() == "closed by the client"
 

@@ -2,16 +2,18 @@ import asyncio
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 
+import openai
 import pytest
 
-from miniagents import MiniAgents
+from miniagents import Message, MiniAgents
 from miniagents.errors import MissingExtraError
 from miniagents.ext.llms import AnthropicAgent, OpenAIAgent
 from miniagents.ext.llms._clients import ClientPool
-from miniagents.ext.llms.errors import MissingSDKError
-from tests.support.protocol_server import ProtocolServer
+from miniagents.ext.llms.errors import AuthenticationError, MissingSDKError
+from miniagents.testing.server import Failure, ProtocolServer
 
 ROOT = Path(__file__).parents[4]
 
@@ -74,6 +76,73 @@ def test_a_client_that_could_not_be_built_is_tried_again():
     asyncio.run(main())
 
 
+def test_there_is_one_client_for_each_set_of_arguments():
+    built: list[tuple[str, str | None]] = []
+
+    def build(key: str, url: str | None) -> FakeClient:
+        built.append((key, url))
+        return FakeClient()
+
+    pool = ClientPool(build, ())
+
+    async def main() -> None:
+        first = await pool.client("one", None)
+        assert await pool.client("two", None) is not first
+        assert await pool.client("one", "http://elsewhere") is not first
+        assert await pool.client("one", None) is first
+
+    asyncio.run(main())
+    assert built == [("one", None), ("two", None), ("one", "http://elsewhere")]
+
+
+async def test_key_and_server_are_settings_of_the_agent(server: ProtocolServer, monkeypatch: pytest.MonkeyPatch):
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable)
+    agent = OpenAIAgent.fork(model="gpt-4o", base_url=server.openai_base_url)
+
+    async with MiniAgents():
+        for key in ("one", "two", "one"):
+            await agent.inquire("Hi", api_key=key)
+
+    assert [request.headers["authorization"] for request in server.requests] == [
+        "Bearer one",
+        "Bearer two",
+        "Bearer one",
+    ]
+    first, second, third = (request.client_port for request in server.requests)
+    assert first == third != second
+
+
+async def test_a_client_of_ones_own_stays_open(server: ProtocolServer):
+    client = openai.AsyncOpenAI()
+
+    async with MiniAgents():
+        await OpenAIAgent.inquire("Hi", model="gpt-4o", async_client=client, max_retries=5)
+
+    assert not client.is_closed()
+    assert (await client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hi"}])).choices
+    await client.close()
+
+
+async def test_a_key_is_never_shown(server: ProtocolServer, caplog: pytest.LogCaptureFixture):
+    server.script(Failure(401, "Incorrect API key provided"))
+
+    async with MiniAgents() as mini_agents:
+        seen: list[str] = []
+
+        @mini_agents.on_persist_message
+        async def note(_: object, message: Message) -> None:
+            seen.append(str(message.full_json))
+
+        agent = OpenAIAgent.fork(model="gpt-4o", api_key="sk-very-secret")
+        with pytest.raises(AuthenticationError) as raised:
+            await agent.inquire("Hi")
+
+    shown = "".join([*seen, *traceback.format_exception(raised.value), repr(agent), caplog.text])
+    assert "OPENAI_AGENT" in shown
+    assert "sk-very-secret" not in shown
+
+
 def test_one_program_may_run_several_times_on_several_loops(server: ProtocolServer):
     async def main() -> str:
         agents = [OpenAIAgent.fork(model="gpt-4o"), AnthropicAgent.fork(model="claude-sonnet-5-5")]
@@ -127,5 +196,5 @@ def test_every_exported_name_is_there():
 
     assert [name for name in llms.__all__ if getattr(llms, name, None) is None] == []
     assert set(llms.__all__) <= set(dir(llms))
-    with pytest.raises(AttributeError, match="has no attribute 'GeminiAgent'; it has: AnthropicAgent, "):
-        llms.GeminiAgent  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'ParrotAgent'; it has: AnthropicAgent, "):
+        llms.ParrotAgent  # noqa: B018

@@ -6,7 +6,7 @@ import pytest
 
 from miniagents import InteractionContext, Message, MiniAgent, MiniAgents, miniagent
 from miniagents.ext.llms import AnthropicAgent, OpenAIAgent
-from tests.support.protocol_server import Answer, Body, Gate, ProtocolServer
+from miniagents.testing.server import Answer, Body, Gate, ProtocolServer
 
 pytestmark = pytest.mark.parametrize(
     "agent",

@@ -1,5 +1,5 @@
 import pytest
-from openai import AsyncOpenAI, OpenAI, RateLimitError
+from openai import AsyncOpenAI, OpenAI
 
 from miniagents import MiniAgents
 from miniagents.errors import UnknownSettingError
@@ -12,8 +12,8 @@ from miniagents.ext.llms import (
     TokenUsage,
     UserMessage,
 )
-from miniagents.ext.llms.errors import MissingAPIKeyError, WrongClientError
-from tests.support.protocol_server import Answer, Failure, Gate, ProtocolServer, Raw, Thinking, ToolCall
+from miniagents.ext.llms.errors import MissingAPIKeyError, RateLimitedError, WrongClientError
+from miniagents.testing.server import Answer, Failure, Gate, ProtocolServer, Raw
 
 gpt_agent = OpenAIAgent.fork(model="gpt-4o")
 
@@ -63,9 +63,9 @@ async def test_the_first_token_is_there_before_the_second_is_sent(server: Protoc
             assert [first, await anext(tokens)] == ["Hel", "lo"]
 
 
-async def test_who_answers_is_known_before_anything_was_sent(server: ProtocolServer):
+async def test_who_answers_is_known_as_soon_as_the_answer_begins(server: ProtocolServer):
     gate = Gate()
-    server.script(Answer([gate, "Hello"]))
+    server.script(Answer(["Hel", gate, "lo"]))
 
     async with MiniAgents():
         async for message in gpt_agent.inquire("Hi", response_metadata={"no_history": True}):
@@ -77,7 +77,7 @@ async def test_who_answers_is_known_before_anything_was_sent(server: ProtocolSer
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 async def test_the_fields_of_the_response_are_on_the_message(server: ProtocolServer, stream: bool):
-    server.script(Answer("Hello there!", stop="length", usage={"completion_tokens": 7}, fields={"model": "gpt-4o-x"}))
+    server.script(Answer("Hello there!", finish="length", usage={"completion_tokens": 7}, fields={"model": "gpt-4o-x"}))
 
     async with MiniAgents():
         [message] = await gpt_agent.inquire("Hi", stream=stream)
@@ -178,25 +178,6 @@ async def test_any_parameter_of_the_api_passes_through(server: ProtocolServer):
     assert server.requests[0].headers["x-trace"] == "1"
 
 
-async def test_calls_of_tools_and_reasoning_are_on_the_message(server: ProtocolServer):
-    steps = [Thinking("Hm"), Thinking("m."), ToolCall("call_1", "add", ('{"a": 1,', ' "b": 2}'))]
-    server.script(Answer(steps), Answer(steps))
-
-    async with MiniAgents():
-        [streamed] = await gpt_agent.inquire(
-            "What is 1 + 2?", tools=[{"type": "function", "function": {"name": "add"}}]
-        )
-        [whole] = await gpt_agent.inquire("What is 1 + 2?", stream=False)
-
-    assert str(streamed) == ""
-    assert streamed.choices[0].finish_reason == "tool_calls"
-    for message in (streamed.choices[0].message, whole.choices[0].message):
-        assert message.reasoning_content == "Hmm."
-        assert message.tool_calls[0].id == "call_1"
-        assert message.tool_calls[0].function.name == "add"
-        assert message.tool_calls[0].function.arguments == '{"a": 1, "b": 2}'
-
-
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 async def test_the_message_is_the_first_of_several_choices_and_keeps_the_others(server: ProtocolServer, stream: bool):
     server.script(Answer("One answer"))
@@ -234,34 +215,29 @@ async def test_numbers_that_json_does_not_know_do_not_spoil_an_answer(server: Pr
     assert message.choices[0].logprobs.content[0].logprob is None
 
 
-async def test_a_server_that_does_not_know_stream_options_is_asked_without_them(server: ProtocolServer):
-    server.script(Failure(400, "Unrecognized request argument supplied: stream_options"), "Hello")
-
-    async with MiniAgents():
-        assert str(await gpt_agent.inquire("Hi").as_single_promise()) == "Hello"
-
-    assert ["stream_options" in request.body for request in server.requests] == [True, False]
-
-
-async def test_max_tokens_becomes_max_completion_tokens_for_models_that_ask_for_that(server: ProtocolServer):
-    async with MiniAgents():
-        await OpenAIAgent.inquire("Hi", model="reasoning-1", max_tokens=50)
-
-    assert "max_completion_tokens" not in server.requests[0].body
-    assert server.requests[1].body["max_completion_tokens"] == 50
-    assert "max_tokens" not in server.requests[1].body
-
-
-async def test_errors_before_the_first_byte_are_those_of_the_sdk_after_its_retries(server: ProtocolServer):
-    failure = Failure(429, "Slow down", code="rate_limit_exceeded", headers={"retry-after-ms": "1"})
+async def test_errors_before_the_first_byte_are_those_of_our_tree_after_the_retries_of_the_sdk(server: ProtocolServer):
+    failure = Failure(429, "Slow down", headers={"retry-after-ms": "1"})
     server.script(failure, failure, failure)
 
     async with MiniAgents():
-        with pytest.raises(RateLimitError, match="Slow down") as raised:
+        with pytest.raises(RateLimitedError, match="Slow down") as raised:
             await gpt_agent.inquire("Hi")
 
     assert raised.value.code == "rate_limit_exceeded"
+    assert raised.value.retry_after_s == 0.001
     assert len(server.requests) == 3
+
+
+async def test_how_often_the_sdk_tries_again_is_a_setting(server: ProtocolServer):
+    failure = Failure(503, headers={"retry-after-ms": "1"})
+    server.script(failure, failure, failure, failure, "Hello", failure)
+
+    async with MiniAgents():
+        assert str(await gpt_agent.inquire("Hi", max_retries=4).as_single_promise()) == "Hello"
+        with pytest.raises(LLMError):
+            await gpt_agent.inquire("Hi", max_retries=0)
+
+    assert len(server.requests) == 6
 
 
 async def test_the_request_is_sent_again_after_a_failure_that_passes(server: ProtocolServer):

@@ -117,6 +117,40 @@ async def test_a_function_answers_from_the_prompt():
     assert answers == [[["cba"]], [["ABC"]], [["a", "b", "c"]]]
 
 
+async def test_a_generator_is_closed_when_the_answer_is_cancelled():
+    ended = asyncio.Event()
+
+    async def endless(prompt: Prompt) -> AsyncIterator[str]:
+        try:
+            yield "Once"
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with MiniAgents():
+        async with ScriptedAgent.inquire("Hi", script=endless) as replies:
+            async for message in replies:
+                assert await anext(aiter(message)) == "Once"
+                break
+        await ended.wait()
+
+
+async def test_a_generator_is_closed_when_its_step_cannot_be_done():
+    ended = asyncio.Event()
+
+    async def wrong(prompt: Prompt) -> AsyncIterator[object]:
+        try:
+            yield "Once"
+            yield object()
+        finally:
+            ended.set()
+
+    async with MiniAgents():
+        with pytest.raises(TypeError, match="cannot be a step of a scripted reply"):
+            await ScriptedAgent.inquire("Hi", script=wrong)
+        assert ended.is_set()
+
+
 async def test_a_text_or_a_function_alone_answers_every_call():
     parrot = ScriptedAgent.fork(script=lambda prompt: prompt.last_text)
     stubborn = ScriptedAgent.fork(script="No.")

@@ -37,6 +37,21 @@ def test_the_name_of_an_event_without_data_does_not_stick_to_the_next():
     assert decoded(b"event: empty\n\ndata: one\n\n", []) == [(b"", b"one")]
 
 
+def test_line_ends_may_change_in_the_middle():
+    body = b"data: one\n\ndata: two\r\n\r\nevent: x\ndata: three\n\n: comment\ndata: four\r\rdata: five\n\n"
+
+    for size in range(1, len(body)):
+        assert [event.data for event in decoded(body, list(range(0, len(body), size)))] == [
+            b"one", b"two", b"three", b"four", b"five",
+        ]  # fmt: skip
+
+
+def test_an_event_may_stand_behind_more_empty_lines_than_one():
+    body = b"\n\n\ndata: one\n\n\n\n\ndata: two\ndata: more\n\nid: 7\n\nda"
+
+    assert decoded(body, [3, 17, 20]) == [(b"", b"one"), (b"", b"two\nmore")]
+
+
 @given(
     texts=st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1)),
     line_end=st.sampled_from([b"\n", b"\r\n", b"\r"]),
