@@ -11,6 +11,12 @@ import click
 # Name: where the command is, and its line in `miniagents --help` (which must not import the module to ask for it).
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "chat": ("miniagents.cli.chat:chat", "Talk to a model, or to the built-in offline guide when there is none."),
+    "runs": ("miniagents.cli.journal:runs", "List the runs in a journal."),
+    "log": ("miniagents.cli.journal:log", "Show the calls of a run as a tree."),
+    "show": ("miniagents.cli.journal:show", "Show a message, by the beginning of its hash."),
+    "why": ("miniagents.cli.journal:why", "Show the calls that a message comes from."),
+    "ask": ("miniagents.cli.journal:ask", "List open questions, or answer one."),
+    "prune": ("miniagents.cli.journal:prune", "Remove old runs from a journal."),
 }
 
 

@@ -4,11 +4,11 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
 
 import click
 
 from miniagents.cli.model_choice import ModelChoice, choose_model
+from miniagents.cli.terminal import Look, is_terminal
 from miniagents.errors import MiniAgentsError
 
 _INTERRUPTED = 130  # what shells report of a command that Ctrl+C has ended
@@ -29,6 +29,7 @@ The model, unless --model names it, is the first of these that is there:
 \b
 What --model takes:
   openai:MODEL       anthropic:MODEL       (or without :MODEL, the default one)
+  gemini:MODEL       bedrock:MODEL         or any other prefix of model_agent()
   local              local:MODEL           a server on this machine
   URL                URL#MODEL             that server, on this machine
   guide              echo                  repeats what it is told
@@ -39,6 +40,9 @@ The FILE of script:FILE and of --history is Markdown of this form:
   Hello!
   ## ASSISTANT
   Hello, what can I do for you?
+\b
+What is shown to a person is Markdown in colours; NO_COLOR or --no-color turns
+colours off. Into a pipe or a file goes plain text, unless FORCE_COLOR is set.
 \b
 Exit code: 0 if the answer is complete or the dialog was left, 1 if there is
 no answer, 130 if Ctrl+C has cut it off.
@@ -54,46 +58,46 @@ no answer, 130 if Ctrl+C has cut it off.
     metavar="FILE",
     help="Keep the conversation in this Markdown file, and go on from what it holds.",
 )
+@click.option("--no-color", is_flag=True, help="No colours, as with the variable NO_COLOR.")
 @click.argument("message", required=False)
-def chat(model: str | None, system: str | None, history: Path | None, message: str | None) -> None:
+def chat(*, model: str | None, system: str | None, history: Path | None, no_color: bool, message: str | None) -> None:
     """Talk to a model.
 
     With MESSAGE, or with text on standard input (or both: the text follows the MESSAGE), the answer goes to standard
-    output and the command ends. Without, it is a dialog at the terminal: Enter sends, Ctrl+C or "exit" ends it.
+    output and the command ends. Without, it is a dialog at the terminal: Enter sends, /help lists the commands, Ctrl+C
+    stops an answer and at the prompt ends the dialog, as Ctrl+D and "exit" do.
     """
     _survive_what_models_say()
-    at_terminal = _is_terminal(sys.stdin)
+    at_terminal = is_terminal(sys.stdin)
+    look = Look.chosen(os.environ, no_color=no_color)
     try:
         choice = choose_model(model, os.environ, ask=_ask if at_terminal else None)
         _announce(choice, system)
         if at_terminal and message is None:
-            _dialog(choice, system, history)
+            _dialog(choice, look, system, history)
         else:
-            _one_answer(choice, _question(message, at_terminal=at_terminal), system, history)
+            _one_answer(choice, _question(message, at_terminal=at_terminal), look, system, history)
     except MiniAgentsError as error:
         raise click.ClickException(_sentence(error)) from error
 
 
-def _dialog(choice: ModelChoice, system: str | None, history: Path | None) -> None:
+def _dialog(choice: ModelChoice, look: Look, system: str | None, history: Path | None) -> None:
     from miniagents.cli.conversation import hold_dialog
-    from miniagents.cli.model_agents import agent_for
-    from miniagents.miniagents import MiniAgents
 
     try:
-        MiniAgents().run(hold_dialog(agent_for(choice), system=system, history_file=history))
+        hold_dialog(choice, look=look, system=system, history_file=history)
     except KeyboardInterrupt:
-        # The first Ctrl+C ends a dialog in good order; this is a second one, of somebody who would not wait.
+        # The first Ctrl+C stops an answer; this is a second one, of somebody who would not wait.
         sys.exit(_INTERRUPTED)
 
 
-def _one_answer(choice: ModelChoice, question: str, system: str | None, history: Path | None) -> None:
+def _one_answer(choice: ModelChoice, question: str, look: Look, system: str | None, history: Path | None) -> None:
     from miniagents.cli.conversation import answer_once
     from miniagents.cli.model_agents import agent_for
-    from miniagents.miniagents import MiniAgents
 
     agent = agent_for(choice)
     try:
-        outcome = MiniAgents().run(answer_once(agent, question, system=system, history_file=history))
+        outcome = answer_once(agent, question, look=look, system=system, history_file=history)
     except KeyboardInterrupt:
         outcome = "interrupted"
     except (BrokenPipeError, MiniAgentsError):
@@ -142,10 +146,6 @@ def _read_standard_input() -> str:
 
 def _ask(question: str, /) -> bool:
     return click.confirm(question, default=True, err=True)
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and not stream.closed and stream.isatty()
 
 
 def _survive_what_models_say() -> None:

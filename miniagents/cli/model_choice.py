@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from typing import Final, Literal
 
 from miniagents.cli.consent import ConsentFileError, consent_file, remember_answer, remembered_answer
-from miniagents.cli.local_servers import (
+from miniagents.errors import MiniAgentsError
+from miniagents.ext.llms.local_servers import (
     Address,
     LocalServer,
     NotOnThisMachineError,
@@ -20,9 +21,10 @@ from miniagents.cli.local_servers import (
     likely_addresses,
     probing_is_off,
 )
-from miniagents.errors import MiniAgentsError
+from miniagents.ext.llms.model_agents import known_prefixes
 
-Provider = Literal["openai", "anthropic", "local", "guide", "echo", "script"]
+Provider = Literal["openai", "anthropic", "local", "guide", "echo", "script", "other"]
+"""`other` is any other prefix of `model_agent`; the name of such a model has its prefix."""
 
 _PROVIDER_OF_PREFIX: Final[Mapping[str, Provider]] = {
     "openai": "openai",
@@ -37,8 +39,9 @@ _PROVIDER_OF_PREFIX: Final[Mapping[str, Provider]] = {
 KEY_VARIABLES: Final[Mapping[Provider, str]] = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 DEFAULT_MODELS: Final[Mapping[Provider, str]] = {"openai": "gpt-5.5", "anthropic": "claude-sonnet-5-5"}
 KNOWN_FORMS: Final = (
-    "`openai:MODEL`, `anthropic:MODEL`, `local:MODEL` (a server on this machine), its URL such as "
-    "`http://127.0.0.1:8080/v1`, `script:FILE`, `echo` or `guide`"
+    "`openai:MODEL`, `anthropic:MODEL`, `gemini:MODEL`, `bedrock:MODEL` or another prefix of `model_agent()`, "
+    "`local:MODEL` (a server on this machine), its URL such as `http://127.0.0.1:8080/v1`, `script:FILE`, `echo` or "
+    "`guide`"
 )
 
 # Somebody who names a server waits for it; somebody who did not must not notice that servers are looked for.
@@ -61,7 +64,7 @@ class ModelChoice:
     @property
     def sentence(self) -> str:
         """One line for the user: what was chosen, and why."""
-        name = f"{self.provider}:{self.model}" if self.model else self.provider
+        name = self.model if self.provider == "other" else f"{self.provider}:{self.model}".rstrip(":")
         place = f" at {self.base_url}" if self.base_url else ""
         return f"Model: {name}{place}, because {self.reason}."
 
@@ -102,7 +105,10 @@ def choose_model(
 
 
 def _provider_of(name: str) -> Provider | None:
-    return _PROVIDER_OF_PREFIX.get(name.partition(":")[0].strip().lower())
+    prefix, _, model = name.partition(":")
+    prefix = prefix.strip().lower()
+    known = _PROVIDER_OF_PREFIX.get(prefix)
+    return "other" if known is None and model.strip() and prefix in known_prefixes() else known
 
 
 class _Chooser:
@@ -127,6 +133,8 @@ class _Chooser:
         provider = _provider_of(name)
         model = name.partition(":")[2].strip()
         match provider:
+            case "other":
+                return ModelChoice(provider, reason, name)
             case None:
                 raise ModelChoiceError(f"No model is called {name!r}: give {KNOWN_FORMS}.")
             case "openai" | "anthropic":

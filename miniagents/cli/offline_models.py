@@ -10,9 +10,12 @@ from typing import Any
 from miniagents.errors import MiniAgentsError
 from miniagents.ext._chat_markdown import from_markdown
 from miniagents.ext.llms._words import words_of
+from miniagents.ext.llms.echo import EchoAgent
 from miniagents.ext.llms.llm_common import LLMAgent
 from miniagents.ext.llms.prompt import Prompt
 from miniagents.miniagents import MiniAgent, miniagent
+
+__all__ = ["EchoAgent", "ScriptEndedError", "ScriptFileAgent", "ScriptFileError", "script_agent"]
 
 
 class ScriptFileError(MiniAgentsError):
@@ -31,19 +34,6 @@ class ScriptEndedError(MiniAgentsError):
     def __init__(self, path: str, replies: int) -> None:
         counted = "one reply, and it has" if replies == 1 else f"{replies} replies, and all have"
         super().__init__(f"The script {path!r} holds {counted} been given: start a new conversation, or add to it.")
-
-
-@miniagent(alias="ECHO")
-class EchoAgent(LLMAgent):
-    """Reply with what was said last, word by word."""
-
-    model: str = "echo"
-    fake_first_user_message: str | None = None
-
-    async def stream_answer(self, prompt: Prompt, answer_fields: dict[str, Any]) -> AsyncIterator[str]:
-        """Yield the words of the last turn, with the blanks between them as they were."""
-        for token in words_of(prompt.last_text):
-            yield token
 
 
 @miniagent(alias="SCRIPT")

@@ -1,59 +1,19 @@
-"""A model server of one answer on a loopback port, and an environment without the developer's own keys."""
+"""An environment without the developer's own keys, and the model server of one answer."""
 
-import json
 import os
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from miniagents.cli.local_servers import Address
+from tests.support.model_servers import FakeServer, model_server
 
+if TYPE_CHECKING:
+    from tests.unit.ext.terminal import Terminal
 
-@dataclass
-class FakeServer:
-    address: Address
-    requests: list[str] = field(default_factory=list)
-
-
-@pytest.fixture
-def model_server() -> Iterator[Callable[..., FakeServer]]:
-    """Starts servers that answer every GET alike; they end with the test."""
-    running: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
-
-    def start(models: list[str] | None = None, *, body: bytes | None = None, status: int = 200) -> FakeServer:
-        answer = body
-        if answer is None:
-            answer = json.dumps({"object": "list", "data": [{"id": model} for model in models or []]}).encode()
-        requests: list[str] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                requests.append(self.path)
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("Location", "http://127.0.0.1:9/v1/models")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        running.append((server, thread))
-        return FakeServer(Address("Ollama", "127.0.0.1", server.server_port), requests)
-
-    yield start
-    for server, thread in running:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+__all__ = ["FakeServer", "model_server"]
 
 
 @pytest.fixture
@@ -75,3 +35,17 @@ def environment(monkeypatch: pytest.MonkeyPatch, state_folder: Path) -> dict[str
     root = str(Path(__file__).parents[3])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
     return dict(os.environ)
+
+
+@pytest.fixture
+def chat(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., "Terminal"]]:
+    """Runs `miniagents chat` with these arguments and variables, in a terminal that closes with the test."""
+    from tests.unit.ext.terminal import in_terminal  # not to be had on Windows
+
+    with ExitStack() as terminals:
+
+        def start(*arguments: str, **variables: str) -> "Terminal":
+            program = f"from miniagents.cli import main\nmain({['chat', *arguments]!r}, prog_name='miniagents')"
+            return terminals.enter_context(in_terminal(program, tmp_path, **{"NO_COLOR": "1", **variables}))
+
+        yield start

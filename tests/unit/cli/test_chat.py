@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from miniagents.cli import main
-from tests.support.protocol_server import Answer, Cut, Failure, ProtocolServer, start_protocol_server
+from miniagents.testing.server import Answer, Cut, Failure, ProtocolServer, start_protocol_server
 
 TALK = "## USER\n\nHello!\n\n## ASSISTANT\n\nHello, you!\n\n## USER\n\nBye!\n\n## ASSISTANT\n\nSee you.\n"
 
@@ -108,7 +108,7 @@ def test_a_script_is_replayed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--model", "gemini:pro", "hi"], "No model is called 'gemini:pro'"),
+        (["--model", "nobody:pro", "hi"], "No model is called 'nobody:pro'"),
         (["--model", "openai:gpt-4o", "hi"], "OPENAI_API_KEY is not set"),
         (["--model", "script:/nowhere/talk.md", "hi"], "'/nowhere/talk.md' cannot be read"),
         (["--model", "http://example.com", "hi"], "is no plain-HTTP address of this machine"),
@@ -160,7 +160,7 @@ def test_of_an_answer_that_breaks_off_the_tokens_that_came_are_written(server: P
 
     result = chat("--model", f"{provider}:some-model", "Hi")
 
-    assert "cut off" in error_of(result)
+    assert "a part of it may be missing" in error_of(result)
     assert result.stdout == "Half an\n"
 
 

@@ -15,7 +15,7 @@ HEAVY = ("openai", "anthropic", "httpx2", "rich", "prompt_toolkit", "starlette",
 def test_the_help_lists_the_commands(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, arguments)
 
-    assert "chat  Talk to a model, or to the built-in offline guide" in result.output
+    assert "chat   Talk to a model, or to the built-in offline guide" in result.output
 
 
 def test_the_help_of_chat_tells_the_models_their_order_and_the_form_of_its_files() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from miniagents.cli.local_servers import Address, NotOnThisMachineError
 from miniagents.cli.model_choice import DEFAULT_MODELS, ModelChoice, ModelChoiceError, choose_model
+from miniagents.ext.llms.local_servers import Address, NotOnThisMachineError
 
 OPENAI = {"OPENAI_API_KEY": "sk-o"}
 ANTHROPIC = {"ANTHROPIC_API_KEY": "sk-a"}
@@ -75,7 +75,14 @@ def test_every_form_of_the_option_names_a_model(option: str, provider: str, mode
     assert (choice.provider, choice.model) == (provider, model)
 
 
-@pytest.mark.parametrize("option", ["gemini:pro", "gpt-4o", "", "open ai:gpt"])
+def test_every_provider_of_model_agent_can_be_named() -> None:
+    choice = choose("gemini:gemini-3.8-flash")
+
+    assert (choice.provider, choice.model) == ("other", "gemini:gemini-3.8-flash")
+    assert choice.sentence.startswith("Model: gemini:gemini-3.8-flash, because")
+
+
+@pytest.mark.parametrize("option", ["nobody:pro", "gpt-4o", "", "open ai:gpt"])
 def test_an_unknown_prefix_is_answered_with_the_known_ones(option: str) -> None:
     with pytest.raises(ModelChoiceError) as refusal:
         choose(option)

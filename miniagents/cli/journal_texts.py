@@ -1,0 +1,81 @@
+"""How the records of a journal look as lines of text."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from miniagents.journal import CallRecord, Question, RunRecord
+from miniagents.usage import UsageTotals
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Give rows in columns; the last column is as wide as it is."""
+    lines = [list(headings), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def run_line(run: RunRecord) -> list[str]:
+    """Give the cells of a run: id, state, beginning, duration, calls, tokens, cost."""
+    return [
+        _one_line(run.run_id),
+        run.state,
+        _moment(run.started_at),
+        _duration(run.started_at, run.ended_at),
+        str(run.calls),
+        *_usage(run.usage),
+    ]
+
+
+def call_lines(calls: Sequence[CallRecord]) -> list[list[str]]:
+    """Give the cells of calls, each below the one that made it: agent, state, duration, tokens, cost, replies."""
+    known = {call.key for call in calls}
+    inner: dict[str | None, list[CallRecord]] = {}
+    for call in calls:
+        inner.setdefault(call.parent if call.parent in known else None, []).append(call)
+    lines: list[list[str]] = []
+    # A stack instead of recursion: agents may be nested deeper than Python's recursion limit.
+    pending = [(call, 0) for call in reversed(inner.get(None, []))]
+    while pending:
+        call, depth = pending.pop()
+        lines.append(_call_line(call, depth))
+        pending += [(one, depth + 1) for one in reversed(inner.get(call.key, []))]
+    return lines
+
+
+def _call_line(call: CallRecord, depth: int) -> list[str]:
+    attempts = f" (attempt {call.attempts})" if call.attempts > 1 else ""
+    told = " ".join(one[:10] for one in call.replies)
+    if call.error is not None:
+        told = f"{call.error.type.removeprefix('builtins.')}: {_one_line(call.error.text)}"
+    return [
+        "  " * depth + _one_line(call.agent),
+        call.state + attempts,
+        _duration(call.started_at, call.ended_at),
+        *_usage(call.usage),
+        told,
+    ]
+
+
+def question_line(question: Question) -> list[str]:
+    """Give the cells of a question: run, key, moment, text."""
+    return [_one_line(question.run_id), _one_line(question.key), _moment(question.asked_at), _one_line(question.text)]
+
+
+def _usage(usage: UsageTotals | None) -> tuple[str, str]:
+    if usage is None:
+        return "-", "-"
+    return str(usage.total_tokens), str(usage.cost) if usage.cost else "-"
+
+
+def _moment(time: datetime) -> str:
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _duration(began: datetime, ended: datetime | None) -> str:
+    return "-" if ended is None else f"{max(0.0, (ended - began).total_seconds()):.1f} s"
+
+
+def _one_line(text: str) -> str:
+    """Give text without line breaks and control characters, which could write anywhere on a terminal."""
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
