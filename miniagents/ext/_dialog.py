@@ -7,7 +7,9 @@ program never mix. Outside of any loop there is one dialog for each `MiniAgents`
 
 import asyncio
 from contextvars import ContextVar
+from typing import Any
 
+from miniagents._call_marks import JournaledCall, current_journaled_call
 from miniagents.ext._interrupts import GRACE_S
 from miniagents.ext._received import Trouble, pieces_and_troubles
 from miniagents.message_sequence import MessageSequencePromise
@@ -25,6 +27,10 @@ class Dialog:
         """How messages that do not name their agent are announced."""
         self.message_list: list[Message] = []
         """What `in_memory_history_agent` remembers."""
+        self.call: JournaledCall | None = None
+        """The call of the loop, where a journal knows of it; its key is the same each time that its run is resumed."""
+        self.histories: dict[str | None, Any] = {}
+        """What `journal_history_agent` has read of its histories, by name."""
         self.greeted = False
         """Whether the person has seen the banner."""
         self.reads_pipe = False
@@ -41,6 +47,7 @@ class Dialog:
     def make_current(self) -> None:
         """Let every agent that the running one calls from now on find this dialog."""
         self._context = MiniAgents.get_current()
+        self.call = current_journaled_call.get()
         _current.set(self)
 
     def begins_file(self, path: str) -> bool:

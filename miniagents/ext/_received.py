@@ -60,6 +60,15 @@ class Received:
                 raise error
 
 
+def worth_keeping(received: Received) -> list[Message]:
+    """Give what a history keeps of it: what was said; a thought, or a call of a tool, would come back as a text."""
+    return [message for message in received.messages if not message.get("no_history") and _is_said(message)]
+
+
+def _is_said(message: Message) -> bool:
+    return not {"tool_call_id", "signature"} & {name for name, _ in message}
+
+
 async def receive(promises: MessageSequencePromise) -> Received:
     """Wait for all the messages."""
     received = Received()

@@ -3,9 +3,10 @@
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 from miniagents.errors import MiniAgentsError
+from miniagents.ext._checked_settings import checked_agent, checks_settings
 from miniagents.ext._dialog import Dialog
 from miniagents.ext._interrupts import ctrl_c_calls
 from miniagents.interaction import InteractionContext
@@ -26,13 +27,23 @@ _Stage: TypeAlias = Callable[[_Flow], MessageSequencePromise] | _Mark
 
 
 class NotAStageError(MiniAgentsError, TypeError):
-    """Something that is neither an agent nor one of the marks stands among the agents of a chain or a loop."""
+    """Something that is neither an agent nor one of the marks stands among the agents of a chain or a loop.
 
-    def __init__(self, called: str, place: int, value: object) -> None:
-        super().__init__(
-            f"`agents[{place}]` of `{called}` is {value!r}, a {type(value).__name__}. An agent (a function or class "
-            "with `@miniagent`), `AWAIT`, `CLEAR` or `None` (skipped) can stand there."
-        )
+    Or in their place (`place` is None then).
+    """
+
+    def __init__(self, called: str, place: int | None, value: object) -> None:
+        if place is not None:
+            what = (
+                f"is {value!r}, a {type(value).__name__}. An agent (a function or class with `@miniagent`), `AWAIT`, "
+            )
+            super().__init__(f"`agents[{place}]` of `{called}` {what}`CLEAR` or `None` (skipped) can stand there.")
+        elif isinstance(value, MiniAgent):
+            super().__init__(
+                f"`agents` of `{called}` is the agent `{value.alias}` alone: write `agents=[...]` around it."
+            )
+        else:
+            super().__init__(f"`agents` of `{called}` is a list of agents, not {value!r}.")
 
 
 class EndlessLoopError(MiniAgentsError, ValueError):
@@ -47,7 +58,18 @@ class EndlessLoopError(MiniAgentsError, ValueError):
         )
 
 
+def _check_chain(name: str, value: object) -> None:
+    if name == "agents":
+        _check_agents("agent_chain", value)
+
+
+def _check_loop(name: str, value: object) -> None:
+    if name == "agents":
+        _check_agents("agent_loop", value)
+
+
 @miniagent
+@checks_settings(_check_chain)
 async def agent_chain(ctx: InteractionContext, agents: Iterable[MiniAgent | str | None]) -> None:
     """Pass the messages through `agents`, each one's replies being the next one's input; reply with the last one's.
 
@@ -65,6 +87,7 @@ async def agent_chain(ctx: InteractionContext, agents: Iterable[MiniAgent | str 
 
 
 @miniagent
+@checks_settings(_check_loop)
 async def agent_loop(ctx: InteractionContext, agents: Iterable[MiniAgent | str | None]) -> None:
     """Go through `agents` as `agent_chain` does, again and again; what the last one replies goes to the first one.
 
@@ -96,6 +119,7 @@ async def agent_loop(ctx: InteractionContext, agents: Iterable[MiniAgent | str |
 
 
 @miniagent
+@checks_settings(partial(checked_agent, "dialog_loop"))
 async def dialog_loop(ctx: InteractionContext, user_agent: MiniAgent, assistant_agent: MiniAgent) -> None:
     """Let `user_agent` and `assistant_agent` talk in turns until the user leaves; the user begins.
 
@@ -116,18 +140,20 @@ async def dialog_loop(ctx: InteractionContext, user_agent: MiniAgent, assistant_
     await _again_and_again([ask_user, AWAIT, ask_assistant], (), dialog)
 
 
-def _checked(called: str, agents: Iterable[object]) -> list[MiniAgent | _Mark]:
-    checked: list[MiniAgent | _Mark] = []
-    for place, agent in enumerate(agents):
-        if isinstance(agent, MiniAgent):
-            checked.append(agent)
-        elif agent == AWAIT:
-            checked.append(AWAIT)
-        elif agent == CLEAR:
-            checked.append(CLEAR)
-        elif agent is not None:
+def _check_agents(called: str, agents: object) -> None:
+    """Refuse what is no list of agents and marks."""
+    # An agent can be iterated over, and so can a mark.
+    if isinstance(agents, MiniAgent | str) or not isinstance(agents, Iterable):
+        raise NotAStageError(called, None, agents)
+    for place, agent in enumerate(cast("Sequence[object]", agents if isinstance(agents, list | tuple) else ())):
+        if not isinstance(agent, MiniAgent) and agent not in (AWAIT, CLEAR, None):
             raise NotAStageError(called, place, agent)
-    return checked
+
+
+def _checked(called: str, agents: Iterable[object]) -> list[MiniAgent | _Mark]:
+    given = list(agents)
+    _check_agents(called, given)
+    return [cast("MiniAgent | _Mark", agent) for agent in given if agent is not None]
 
 
 async def _once(stages: Iterable[_Stage], messages: _Flow, dialog: Dialog | None = None) -> _Flow:

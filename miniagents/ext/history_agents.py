@@ -13,7 +13,7 @@ from pathlib import Path
 from miniagents.errors import MiniAgentsError
 from miniagents.ext._chat_markdown import from_markdown, to_markdown
 from miniagents.ext._dialog import current_dialog
-from miniagents.ext._received import Received, receive
+from miniagents.ext._received import receive, worth_keeping
 from miniagents.interaction import InteractionContext
 from miniagents.messages import Message
 from miniagents.miniagents import miniagent
@@ -49,7 +49,7 @@ async def in_memory_history_agent(
             'name is frozen; use `in_memory_history_agent.fork(mutable_state={"message_list": [...]})`.'
         )
     received = await receive(ctx.message_promises)
-    kept.extend(_worth_keeping(received))
+    kept.extend(worth_keeping(received))
     ctx.reply(kept if return_full_history else received.messages)
     received.raise_first_error()
 
@@ -62,7 +62,8 @@ class MarkdownHistoryAgent:
     The file is UTF-8 and can be read and edited by a person, also while the dialog goes on; the texts come back
     exactly as they were, also those with headings of their own. A later program goes on where this one has stopped
     (with `append=False` every dialog begins with an empty file instead). Each message is appended in one write, so that
-    a crash loses no more than the last one. Roles and agents' names are kept; other fields are not.
+    a crash loses no more than the last one. Roles and agents' names are kept; other fields are not, and neither are
+    thoughts, calls of tools and their results, which are no texts that anybody said.
 
     `default_role` is for messages without a role; empty ones are left out unless `skip_empty=False`, and so are those
     with `no_history=True`. With `return_full_history=False` the reply is what came in. If there is an error among the
@@ -82,7 +83,7 @@ class MarkdownHistoryAgent:
     async def __call__(self) -> None:
         """Keep what came in, then reply."""
         received = await receive(self.ctx.message_promises)
-        messages = [message for message in _worth_keeping(received) if str(message).strip() or not self.skip_empty]
+        messages = [message for message in worth_keeping(received) if str(message).strip() or not self.skip_empty]
         path = Path(self.history_md_file)
         begin_anew = not self.append and current_dialog().begins_file(str(path))
         new_text = to_markdown(messages, self.default_role)
@@ -105,10 +106,6 @@ def _begin_anew(path: Path, new_text: str) -> str:
     _read(path)
     _write(path, new_text, "wb")
     return new_text
-
-
-def _worth_keeping(received: Received) -> list[Message]:
-    return [message for message in received.messages if not message.get("no_history")]
 
 
 def _read(path: Path) -> str:

@@ -1,6 +1,7 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -343,3 +344,27 @@ async def test_two_dialogs_in_one_program_run_side_by_side(mini_agents: MiniAgen
     await other
 
     assert (first.heard, second.heard) == ([[], ["A"], ["B"]], [[], ["X"]])
+
+
+@pytest.mark.parametrize("aggregator", [agent_chain, agent_loop], ids=["agent_chain", "agent_loop"])
+@pytest.mark.parametrize(
+    ("agents", "sentence"),
+    [
+        (shout, "`agents` of `AGENT` is the agent `SHOUT` alone: write `agents=[...]` around it."),
+        ("AWAIT", "`agents` of `AGENT` is a list of agents, not 'AWAIT'."),
+        (5, "`agents` of `AGENT` is a list of agents, not 5."),
+    ],
+    ids=["one agent", "a mark", "number"],
+)
+def test_what_is_no_list_of_agents_is_refused_in_words_that_say_what_to_write(
+    aggregator: MiniAgent, agents: Any, sentence: str
+) -> None:
+    with pytest.raises(NotAStageError) as raised:
+        aggregator.fork(agents=agents)
+
+    assert str(raised.value) == sentence.replace("AGENT", aggregator.alias.lower(), 1)
+
+
+def test_both_sides_of_a_dialog_are_agents() -> None:
+    with pytest.raises(TypeError, match="`dialog_loop` needs as `user_agent` an agent, a function or class with"):
+        dialog_loop.fork(user_agent=len)

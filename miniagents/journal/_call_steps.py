@@ -1,0 +1,274 @@
+"""What is written and read of single calls."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from miniagents.journal._bodies import BadRowError, Row, restore_all
+from miniagents.journal._classes import SameNameError
+from miniagents.journal._sequences import NewSequence, store_sequences
+from miniagents.journal._store import Statement, Steps, fetch_messages, insert_messages
+from miniagents.journal._times import as_time
+from miniagents.journal._tokens import decode_tokens
+from miniagents.journal._usage_json import decode_usage
+from miniagents.journal.errors import JournalCorruptError, JournalError
+from miniagents.journal.records import CallFailure, FinishedCall, StoredReply
+from miniagents.messages import Message
+
+
+class HasOperation(Protocol):
+    """What is to be done, and whatever else a store knows of it."""
+
+    operation: Any
+
+
+J = TypeVar("J", bound=HasOperation)
+
+
+class Start(NamedTuple):
+    """What is stored of a call that begins, for the first time or once more."""
+
+    run_id: str
+    key: str
+    parent: str | None
+    agent: str
+    version: str
+    settings: str | None
+    settings_rows: Sequence[Row]
+    inputs: NewSequence | None
+    attempts: int
+    started_at: float
+
+
+class Reply(NamedTuple):
+    """What is stored of one reply."""
+
+    position: int
+    hash: str
+    tokens: bytes | None
+    rows: Sequence[Row]
+
+
+class End(NamedTuple):
+    """What is stored of a call that has ended."""
+
+    run_id: str
+    key: str
+    state: str
+    ended_at: float
+    usage: str | None
+    error: CallFailure | None
+    replies: Sequence[Reply]
+    """All of them; where there are `outputs`, those that no call of the run has replied with before."""
+    inputs: NewSequence | None
+    equal: str | None
+    is_repeated: bool
+    """Whether replies of an earlier attempt may be there."""
+    outputs: NewSequence | None
+    """All replies of a call that passed on what others had replied with."""
+
+
+CallWrite = Start | End
+
+
+def groups(jobs: Iterable[J]) -> Iterator[list[J]]:
+    """Give jobs in their order, those together that `store_calls` can do at once; any other one is by itself."""
+    group: list[J] = []
+    seen: set[tuple[type, str, str]] = set()
+    for job in jobs:
+        write = job.operation
+        if isinstance(write, Start | End):
+            # Once more: a call that is made again, or ends twice. A beginning after the end is another attempt.
+            name = (write.run_id, write.key)
+            if (type(write), *name) in seen or (isinstance(write, Start) and (End, *name) in seen):
+                yield group
+                group, seen = [], set()
+            seen.add((type(write), *name))
+            group.append(job)
+            continue
+        if group:
+            yield group
+            group, seen = [], set()
+        yield [job]
+    if group:
+        yield group
+
+
+def equality(agent: str, version: str, settings: str | None, inputs: str | None) -> str | None:
+    """Give what equal calls have in common; None where the inputs are not known."""
+    if inputs is None:
+        return None
+    text = "\x1f".join((agent, version, settings or "", inputs))
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def store_calls(writes: Sequence[CallWrite], place: str) -> Steps[list[JournalError | None]]:
+    """Record beginnings and ends of calls, all in few statements; each call has at most one of each, in this order.
+
+    What is given tells which of them are refused, as a call has ended whose beginning was never recorded. Nothing is
+    written of these.
+    """
+    starts = {(write.run_id, write.key): write for write in writes if isinstance(write, Start)}
+    ends = {(write.run_id, write.key): write for write in writes if isinstance(write, End)}
+    refused: dict[tuple[str, str], JournalError] = {}
+    for name, end in list(ends.items()):
+        # A call whose beginning is not written yet is written once, as it is at its end.
+        if name not in starts and not (yield from _update_ended(end)):
+            del ends[name]
+            refused[name] = JournalError(
+                f"The call {end.key!r} has ended, and its beginning was never recorded: `call_started` comes first",
+                place=place,
+                row=f"call {end.key}",
+            )
+    found = [*(write.inputs for write in (*starts.values(), *ends.values())), *(end.outputs for end in ends.values())]
+    sequences = [sequence for sequence in found if sequence is not None]
+    rows = [row for start in starts.values() for row in start.settings_rows]
+    rows += [row for sequence in sequences for row in sequence.rows]
+    rows += [row for end in ends.values() for reply in end.replies for row in reply.rows]
+    yield from insert_messages(rows)
+    yield from store_sequences(sequences)
+    if starts:
+        yield Statement(_INSERT_CALL, [_call_row(start, ends.get(name)) for name, start in starts.items()], many=True)
+    yield from _store_replies(list(ends.values()))
+    return [refused.get((write.run_id, write.key)) for write in writes]
+
+
+_INSERT_CALL = """INSERT INTO journal_calls
+           (run, key, parent, agent, version, settings, inputs, equal, attempts, started_at,
+            state, ended_at, usage, error_type, error_text, error_traceback, outputs)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (run, key) DO UPDATE SET
+           parent = excluded.parent, agent = excluded.agent, version = excluded.version,
+           settings = excluded.settings, inputs = excluded.inputs, equal = excluded.equal,
+           attempts = excluded.attempts, started_at = excluded.started_at, state = excluded.state,
+           ended_at = excluded.ended_at, usage = excluded.usage, error_type = excluded.error_type,
+           error_text = excluded.error_text, error_traceback = excluded.error_traceback,
+           outputs = CASE excluded.state WHEN 'started' THEN journal_calls.outputs ELSE excluded.outputs END"""
+# What it had replied with before stays until it ends again, as the rows of its replies do.
+
+
+def _call_row(start: Start, end: End | None) -> tuple[Any, ...]:
+    inputs = None if start.inputs is None else start.inputs.id
+    equal = equality(start.agent, start.version, start.settings, inputs)
+    ended: tuple[Any, ...] = ("started", None, None, None, None, None, None)
+    if end is not None:
+        ended = _how_ended(end)
+        if end.inputs is not None:
+            inputs, equal = end.inputs.id, end.equal or equal
+    return (
+        start.run_id, start.key, start.parent, start.agent, start.version, start.settings, inputs, equal,
+        start.attempts, start.started_at, *ended,
+    )  # fmt: skip
+
+
+def _how_ended(end: End) -> tuple[Any, ...]:
+    outputs = None if end.outputs is None else end.outputs.id
+    error = end.error
+    if error is None:
+        return end.state, end.ended_at, end.usage, None, None, None, outputs
+    return end.state, end.ended_at, end.usage, error.type, error.text, error.traceback, outputs
+
+
+def _update_ended(end: End) -> Steps[bool]:
+    rows = yield Statement(
+        """UPDATE journal_calls SET state = ?, ended_at = ?, usage = ?, error_type = ?, error_text = ?,
+               error_traceback = ?, outputs = ?, inputs = COALESCE(CAST(? AS TEXT), inputs),
+               equal = COALESCE(CAST(? AS TEXT), equal)
+           WHERE run = ? AND key = ? RETURNING seq""",
+        (*_how_ended(end), end.inputs and end.inputs.id, end.equal, end.run_id, end.key),
+    )
+    return bool(rows)
+
+
+def _store_replies(ends: Sequence[End]) -> Steps[None]:
+    repeated = [(end.run_id, end.key) for end in ends if end.is_repeated]
+    if repeated:
+        yield Statement(f"DELETE FROM journal_replies WHERE call = {_SEQ}", repeated, many=True)
+    rows = [(end.run_id, end.key, reply.position, reply.hash, reply.tokens) for end in ends for reply in end.replies]
+    if rows:
+        yield Statement(
+            f"INSERT INTO journal_replies (call, position, hash, tokens) VALUES ({_SEQ}, ?, ?, ?)", rows, many=True
+        )
+
+
+_SEQ = "(SELECT seq FROM journal_calls WHERE run = ? AND key = ?)"
+
+
+def store_adopted(start: Start, original_key: str, place: str) -> Steps[None]:
+    """Record a call whose answer is that of another one in its run."""
+    yield from store_calls([start], place)
+    rows = yield Statement(
+        "SELECT seq, state, ended_at, usage FROM journal_calls WHERE run = ? AND key = ?", (start.run_id, original_key)
+    )
+    if not rows or rows[0][1] != "finished":
+        raise JournalError(f"There is no finished call {original_key!r}", place=place, row=f"call {original_key}")
+    original, _, ended_at, _ = rows[0]
+    # What the original has used is not used twice.
+    rows = yield Statement(
+        "UPDATE journal_calls SET state = 'finished', ended_at = ?, outputs = NULL "
+        "WHERE run = ? AND key = ? RETURNING seq",
+        (ended_at, start.run_id, start.key),
+    )
+    yield Statement("DELETE FROM journal_replies WHERE call = ?", (rows[0][0],))
+    yield Statement(
+        "INSERT INTO journal_replies (call, position, hash, tokens) "
+        "SELECT CAST(? AS BIGINT), position, hash, tokens FROM journal_replies WHERE call = ?",
+        (rows[0][0], original),
+    )
+
+
+def read_finished(run_id: str, key: str, place: str) -> Steps[FinishedCall | None]:
+    """Give the answer of a call of this run; None if it has not finished, or its replies are not stored with tokens."""
+    rows = yield Statement(
+        "SELECT seq, run, key, ended_at, usage FROM journal_calls "
+        "WHERE run = ? AND key = ? AND state = 'finished' AND outputs IS NULL",
+        (run_id, key),
+    )
+    if not rows:
+        return None
+    found = yield from _finished(rows[0], place)
+    return found
+
+
+def read_equal(equal: str, since: float, place: str) -> Steps[FinishedCall | None]:
+    """Give the latest answer of an equal call in any run, if it is not older than `since`."""
+    rows = yield Statement(
+        "SELECT seq, run, key, ended_at, usage FROM journal_calls "
+        "WHERE equal = ? AND state = 'finished' AND outputs IS NULL AND ended_at >= ? "
+        "ORDER BY ended_at DESC, seq DESC LIMIT 1",
+        (equal, since),
+    )
+    if not rows:
+        return None
+    found = yield from _finished(rows[0], place)
+    return found
+
+
+def _finished(row: Sequence[Any], place: str) -> Steps[FinishedCall]:
+    seq, run_id, key, ended_at, usage = row
+    replies = yield Statement(
+        """SELECT r.hash, r.tokens, m.body, m.kinds, m.refs
+           FROM journal_replies r LEFT JOIN journal_messages m ON m.hash = r.hash
+           WHERE r.call = ? ORDER BY r.position""",
+        (seq,),
+    )
+    stored = {reply[0]: Row(reply[0], *list(reply)[2:]) for reply in replies if reply[2] is not None}
+    inside = yield from fetch_messages([ref for row in stored.values() for ref in (row.refs or "").split()])
+    try:
+        restored = restore_all({**stored, **inside}.values())
+    except SameNameError as error:
+        raise JournalError(str(error), place=place) from error
+    found: list[StoredReply] = []
+    for reply in replies:
+        message = restored.get(reply[0])
+        try:
+            if not isinstance(message, Message):
+                raise message if isinstance(message, BadRowError) else BadRowError("it is missing")
+            found.append(StoredReply(message, decode_tokens(reply[1], str(message))))
+        except (BadRowError, ValueError) as error:
+            raise JournalCorruptError(
+                f"The message {reply[0]}, a reply of the call {key!r}, cannot be used: {error}",
+                place=place,
+                row=f"message {reply[0]}",
+            ) from error
+    return FinishedCall(str(run_id), str(key), as_time(ended_at), decode_usage(usage), tuple(found))

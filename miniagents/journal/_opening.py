@@ -1,0 +1,46 @@
+"""From a URL to a store; the module of a database is loaded when it is used."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from miniagents.journal._store import Store
+from miniagents.journal.errors import JournalError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOptions:
+    """How a journal is opened; see `Journal.open`."""
+
+    fsync: bool = False
+    read_only: bool = False
+    busy_timeout_s: float = 5.0
+    max_bytes: int | None = None
+    may_be_new: bool = True
+
+
+async def open_store(url: str, options: OpenOptions) -> Store:
+    """Open what `url` names.
+
+    Raises:
+        JournalError: it is no URL of a journal, or cannot be opened.
+    """
+    kind, separator, rest = url.partition("://")
+    if kind in ("postgresql", "postgres") and separator:
+        from miniagents.journal._postgres import open_postgres
+
+        return await open_postgres(url, fsync=options.fsync, busy_timeout_s=options.busy_timeout_s)
+    if kind == "sqlite" and rest.strip("/") == ":memory:":
+        raise JournalError(
+            f"{url!r} would be a file of the name ':memory:'. Use 'memory://' for a journal that ends with the process",
+            place=kind,
+        )
+    if url == "memory://" or (kind == "sqlite" and rest.startswith("/") and len(rest) > 1):
+        from miniagents.journal._sqlite import open_sqlite
+
+        return await open_sqlite(None if kind == "memory" else Path(unquote(rest[1:])), options)
+    raise JournalError(
+        f"{url!r} is no URL of a journal. Use 'sqlite:///runs.db' (with a fourth slash for an absolute path), "
+        "'postgresql://user@host/database' or 'memory://'",
+        place=kind,
+    )

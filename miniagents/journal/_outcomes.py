@@ -1,0 +1,98 @@
+"""What came of a call, and of storing it."""
+
+import copy
+from dataclasses import fields
+from typing import Any, Literal, cast
+
+from miniagents._segments import SequenceBuffer, flat_parts
+from miniagents.journal._call_nodes import CallNode, Reply
+from miniagents.journal.errors import JournalCorruptError, JournalError, RunBusyError, UnstorableValueError
+from miniagents.message_sequence import MessageSequencePromise
+from miniagents.messages import MessagePromise
+from miniagents.promising._buffer import Buffer
+from miniagents.promising._failure import Failure
+from miniagents.promising.promising import PromisingContext
+from miniagents.promising.sentinels import NO_VALUE
+from miniagents.usage import UsageTotals
+
+OnStoreError = Literal["report", "raise"]
+_ALWAYS_RAISED = (UnstorableValueError, RunBusyError, JournalCorruptError)
+"""Mistakes of the program, and what would mix two programs' records: nothing may go on as if they had not happened."""
+
+
+class StoreTrouble:
+    """What becomes of an error of the journal in one run, while the program's own work is well."""
+
+    def __init__(self, context: PromisingContext, on_store_error: OnStoreError) -> None:
+        self._context = context
+        self._raises = on_store_error == "raise"
+        self._told: set[str] = set()
+        self._put_off: JournalError | None = None
+
+    def is_grave(self, error: JournalError) -> bool:
+        """Whether it is to be raised where the program waits."""
+        return self._raises or isinstance(error, _ALWAYS_RAISED)
+
+    def judge(self, error: JournalError) -> None:
+        """Raise it, or report it."""
+        if self.is_grave(error):
+            raise error
+        self.report(error)
+
+    def put_off(self, error: JournalError) -> None:
+        """Report it, as nobody waits for what has failed; `raise_the_rest` raises it if it is grave."""
+        self.report(error)
+        if self._put_off is None and self.is_grave(error):
+            self._put_off = error
+
+    def raise_the_rest(self) -> None:
+        """Raise the first error that was put off, when the run ends."""
+        if self._put_off is not None:
+            raise self._put_off
+
+    def report(self, error: JournalError) -> None:
+        """Tell the log, once for errors of the same text."""
+        text = str(error)
+        if text not in self._told and len(self._told) < 100:
+            self._told.add(text)
+            self._context.logger.error("The journal failed; the program goes on without its record: %s", text)
+
+
+def used_by(node: CallNode, replies: MessageSequencePromise) -> UsageTotals | None:
+    """Give what a call itself has used, without what the calls below it have; None if that is nothing.
+
+    Take note, further up, that this much is recorded.
+    """
+    buffer = cast("SequenceBuffer", replies.buffer())
+    total: UsageTotals | None = getattr(buffer, "usage", None)
+    if total is None:
+        return None
+    own = copy.copy(total)
+    _add(own, node.below, sign=-1)
+    if node.parent is not None:
+        if node.parent.below is None:
+            node.parent.below = UsageTotals()
+        _add(node.parent.below, total)
+    return own if any(getattr(own, field.name) for field in fields(own)) else None
+
+
+def _add(totals: UsageTotals, more: UsageTotals | None, sign: int = 1) -> None:
+    if more is not None:
+        for field in fields(totals):
+            setattr(totals, field.name, getattr(totals, field.name) + sign * getattr(more, field.name))
+
+
+def replies_so_far(replies: MessageSequencePromise) -> tuple[list[Reply], BaseException | None]:
+    """Give the messages that are there, with their tokens, and the first error; makes nothing start."""
+    found: list[Reply] = []
+    failure: BaseException | None = None
+    for part in flat_parts(replies.buffer()):
+        if isinstance(part, Buffer):
+            break
+        outcome: Any = part.outcome_if_done() if isinstance(part, MessagePromise) else part
+        if isinstance(outcome, Failure):
+            failure = failure or outcome.error
+        elif outcome is not NO_VALUE:
+            pieces = cast("MessagePromise", part).buffer().pieces
+            found.append((outcome, None if len(pieces) == 1 else tuple(pieces)))
+    return found, failure

@@ -1,0 +1,193 @@
+"""What is written and read of runs: who holds them, what was asked in them, what was to happen once."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from miniagents.journal._bodies import Row
+from miniagents.journal._store import Statement, Steps, insert_messages
+from miniagents.journal._values import check_text
+from miniagents.journal.errors import JournalError, RunBusyError
+from miniagents.journal.records import CallState
+
+
+class Known(NamedTuple):
+    """What a resumed run knows of a call from the start."""
+
+    equal: str | None
+    state: CallState
+    attempts: int
+
+
+class Begun(NamedTuple):
+    """A run that was begun."""
+
+    token: int
+    calls: dict[str, Known]
+    """By key, in the order in which they were started; empty if the run is new."""
+    is_resumed: bool
+
+
+def read_owner(run_id: str) -> Steps[str | None]:
+    """Give who holds a run; None if there is no such run, empty if nobody does."""
+    rows = yield Statement("SELECT owner FROM journal_runs WHERE run = ?", (run_id,))
+    return rows[0][0] if rows else None
+
+
+def begin(
+    run_id: str,
+    owner: str,
+    *,
+    now: Callable[[], float],
+    lease_s: float,
+    may_take_from: str | None,
+    at_work: str | None = None,
+    takes_over: bool,
+    place: str,
+) -> Steps[Begun]:
+    """Take hold of a run, new or not; from `may_take_from`, who is known to be gone, before its lease ends.
+
+    From `at_work`, who is known to be there, it is not taken because its lease has ended.
+
+    Raises:
+        RunBusyError: somebody holds it, and `takes_over` is false.
+    """
+    yield Statement(
+        """INSERT INTO journal_runs (run, state, started_at, active_at, owner, token, lease_until)
+           VALUES (?, 'new', ?, ?, '', 0, 0) ON CONFLICT (run) DO UPDATE SET active_at = journal_runs.active_at""",
+        (run_id, now(), now()),
+    )
+    # The write before has locked the row, so that nobody can take the run in between.
+    rows = yield Statement("SELECT owner, state, token, lease_until FROM journal_runs WHERE run = ?", (run_id,))
+    holder: str = rows[0][0]
+    state, token, lease_until = list(rows[0])[1:]
+    is_free = holder in ("", owner, may_take_from) or (lease_until <= now() and holder != at_work)
+    if not is_free and not takes_over:
+        remaining = "" if holder == at_work else _remaining(lease_until - now())
+        raise RunBusyError(
+            f"The run {run_id!r} is being worked on by {_named(holder)}. Wait until that has ended"
+            f"{remaining}, choose another run id, or take the run over: "
+            '`MiniAgents(on_busy_run="fence")`',
+            place=place,
+            run_id=run_id,
+        )
+    if holder != owner:
+        token += 1
+    yield Statement(
+        "UPDATE journal_runs SET state = 'running', ended_at = NULL, active_at = ?, owner = ?, token = ?, "
+        "lease_until = ? WHERE run = ?",
+        (now(), owner, token, now() + lease_s, run_id),
+    )
+    rows = []
+    if state != "new":
+        rows = yield Statement(
+            "SELECT key, equal, state, attempts FROM journal_calls WHERE run = ? ORDER BY seq", (run_id,)
+        )
+    return Begun(token, {row[0]: Known(row[1], row[2], row[3]) for row in rows}, state != "new")
+
+
+def _named(owner: str) -> str:
+    host, _, rest = owner.partition(" ")
+    return f"process {rest.split()[0]} on {host}" if rest else "another process"
+
+
+def _remaining(seconds: float) -> str:
+    return f" (without a sign of life from it, the run is free in {max(1, round(seconds))} s)"
+
+
+def renew(run_id: str, now: float, lease_s: float) -> Steps[None]:
+    """Give a sign of life."""
+    yield Statement(
+        "UPDATE journal_runs SET active_at = ?, lease_until = ? WHERE run = ?", (now, now + lease_s, run_id)
+    )
+
+
+def let_go(run_id: str, state: str, now: float) -> Steps[None]:
+    """Record how a run has ended, and leave it to whoever wants it next; what is written for it later is refused."""
+    yield Statement(
+        "UPDATE journal_runs SET state = ?, ended_at = ?, active_at = ?, owner = '', token = token + 1, "
+        "lease_until = 0 WHERE run = ?",
+        (state, now, now, run_id),
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- questions
+
+QUESTION_COLUMNS = "run, key, text, asked_at, answer, answered_at"
+
+
+def ask(run_id: str, key: str, text: str, now: float, place: str) -> Steps[Any]:
+    """Put a question, unless it is there already; the row of it.
+
+    Raises:
+        JournalError: another question has this key.
+        UnstorableValueError: a database cannot hold the key, or the text.
+    """
+    check_text(key, "key", place)
+    check_text(text, "text", place, may_be_empty=True)
+    yield Statement(
+        "INSERT INTO journal_questions (run, key, text, asked_at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (run, key) DO NOTHING",
+        (run_id, key, text, now),
+    )
+    rows = yield Statement(
+        f"SELECT {QUESTION_COLUMNS} FROM journal_questions WHERE run = ? AND key = ?",
+        (run_id, key),
+    )
+    if rows[0][2] != text:
+        raise JournalError(
+            f"The run {run_id!r} has asked {rows[0][2]!r} under the key {key!r}; {text!r} needs a key of its own",
+            place=place,
+            row=f"question {key}",
+        )
+    return rows[0]
+
+
+def answer(run_id: str, key: str, value: str, rows: list[Row], now: float, place: str) -> Steps[None]:
+    """Answer a question.
+
+    Raises:
+        JournalError: there is no such question, or it has another answer already.
+    """
+    yield from insert_messages(rows)
+    changed = yield Statement(
+        "UPDATE journal_questions SET answer = ?, answered_at = ? WHERE run = ? AND key = ? AND answer IS NULL "
+        "RETURNING run",
+        (value, now, run_id, key),
+    )
+    if changed:
+        return
+    found = yield Statement("SELECT answer FROM journal_questions WHERE run = ? AND key = ?", (run_id, key))
+    row = f"question {key} of run {run_id}"
+    if not found:
+        others = yield Statement("SELECT key FROM journal_questions WHERE run = ? AND answer IS NULL", (run_id,))
+        keys = ", ".join(repr(other[0]) for other in others) or "none"
+        raise JournalError(
+            f"The run {run_id!r} has not asked anything under the key {key!r}. Open questions of it: {keys}",
+            place=place,
+            row=row,
+        )
+    if found[0][0] != value:
+        raise JournalError(
+            f"The question {key!r} of the run {run_id!r} was answered already: {found[0][0]}", place=place, row=row
+        )
+
+
+# ------------------------------------------------------------------------------------------------------------ once
+
+
+def remember(run_id: str, key: str, value: str, rows: list[Row], now: float) -> Steps[str]:
+    """Store what came of something, unless it is there already; what is stored then."""
+    yield from insert_messages(rows)
+    yield Statement(
+        "INSERT INTO journal_onces (run, key, value, recorded_at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (run, key) DO NOTHING",
+        (run_id, key, value, now),
+    )
+    stored = yield Statement("SELECT value FROM journal_onces WHERE run = ? AND key = ?", (run_id, key))
+    return stored[0][0]
+
+
+def recall(run_id: str, key: str) -> Steps[str | None]:
+    """Give what came of something; None if nothing is stored."""
+    rows = yield Statement("SELECT value FROM journal_onces WHERE run = ? AND key = ?", (run_id, key))
+    return rows[0][0] if rows else None

@@ -1,0 +1,14 @@
+"""Times in the form in which they are stored: seconds since 1970."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+
+def as_time(stored: Any) -> datetime:
+    """Give a time in UTC."""
+    return datetime.fromtimestamp(stored, UTC)
+
+
+def as_time_or_none(stored: Any) -> datetime | None:
+    """Give a time in UTC, or None for None."""
+    return None if stored is None else as_time(stored)
