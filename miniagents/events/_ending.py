@@ -1,0 +1,186 @@
+"""The end of flows and of a bus: what is let finish, what is stopped, and what becomes a dead letter.
+
+fresh --open--> open --stop / terminate--> stopping --nothing is left to do--> stopped
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from miniagents.events._ledger import FRESH, OPEN, STOPPED, STOPPING
+from miniagents.events._limits import Limits
+from miniagents.events._routing import Routing
+from miniagents.events._runs import HandlerRun
+from miniagents.events._slots import find_run
+from miniagents.events._subscriptions import DELIVERY_PARTS, Delivery, Subscription
+from miniagents.events.errors import BusStoppedError, FlowClosedError
+from miniagents.events.event import Event
+from miniagents.events.flow import Flow
+from miniagents.events.trace import Trace
+from miniagents.promising._waiting import AnyTask
+
+if TYPE_CHECKING:
+    from miniagents.events.bus import EventBus
+
+
+class Ending(Routing):
+    """Ends flows, and the bus."""
+
+    def __init__(self, bus: "EventBus", trace: Trace, limits: Limits) -> None:
+        super().__init__(bus, trace, limits)
+        self.workers: dict[AnyTask, HandlerRun | None] = {}
+        """The tasks that run handlers, each with the one that waits in it now."""
+        self.run_at_once: HandlerRun | None = None
+        """The handler that was begun last: it runs at this moment, unless it is over or waits."""
+
+    # -- flows ---------------------------------------------------------------------------------------------------
+
+    def end_by(self, event: Event, flow: Flow) -> None:
+        """End what a `TerminateEvent` ends; its own deliveries are made."""
+        if self.limits.terminate_event == "stops_bus":
+            self.terminate(spared=event)
+        else:
+            self.close_flow(flow, None, spared=event)
+
+    def close_flow(self, flow: Flow, error: BaseException | None, *, spared: Event | None = None) -> None:
+        """Make dead letters of what waits in `flow`, `spared` aside; with an error, stop what runs in it as well."""
+        if flow.is_ended or (flow.is_closed and error is None):
+            return
+        flow.is_closed = True
+        # Held open, so that it does not end in the middle.
+        flow.open += 1
+        for delivery in self._take_out(lambda delivery: delivery[2] is flow and delivery[1] is not spared):
+            self.bury(delivery, error or FlowClosedError(), attempt=0)
+        if error is not None:
+            canceller = find_run()
+            for run in self._stop_runs(error, lambda run: run.flow is flow):
+                # Whoever has cancelled it is told at once what that has hit; itself, if at all, when it has ended.
+                if run is not canceller:
+                    run.letter = self.write_letter(run.subscription, run.event, flow, error, run.attempt)
+        flow.open -= 1
+        if not flow.open:
+            self.settle(flow)
+
+    def _take_out(self, is_wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Take what waits and fits out of the queue and out of all lines."""
+        taken = [delivery for limited in self.limited for delivery in limited.drop(is_wanted)]
+        in_queue = self._in_queue()
+        self.queue.clear()
+        for delivery in in_queue:
+            subscription: Subscription = delivery[0]
+            if not is_wanted(delivery):
+                self.queue.extend(delivery)
+                continue
+            taken.append(delivery)
+            if subscription.has_turn(delivery):
+                for following in subscription.next_after(delivery):
+                    self.queue.extend(following)
+        self.tell_room()
+        return taken
+
+    def _in_queue(self) -> list[Delivery]:
+        parts = iter(self.queue)
+        return list(zip(*[parts] * DELIVERY_PARTS, strict=True))
+
+    def waiting(self) -> list[Delivery]:
+        """Give everything that waits for its turn."""
+        return [*self._in_queue(), *(delivery for limited in self.limited for delivery in limited.waiting())]
+
+    def _stop_runs(self, error: BaseException, is_wanted: Callable[[HandlerRun], bool]) -> list[HandlerRun]:
+        """Cancel handlers; give those that were not cancelled before."""
+        wanted = [run for run in (*self.workers.values(), self.run_at_once) if run is not None and is_wanted(run)]
+        return [run for run in wanted if run.stop(error)]
+
+    def tasks_of(self, flow: Flow) -> Iterable[AnyTask] | None:
+        """Give the tasks that can add something to `flow`; None if that is not known."""
+        for task, run in self.workers.items():
+            # Asked by what finds waits that cannot end, and is to name who waits.
+            task.set_name("event worker" if run is None else f"handler {run.subscription.name}")
+        runs = [(task, run) for task, run in self.workers.items() if run is not None and run.flow is flow]
+        if len(runs) < flow.open or flow.rounds:
+            return None
+        return [task for task, _ in runs]
+
+    def draw_flow(self, flow: Flow) -> str:
+        """Give what happened in `flow` as a Mermaid diagram."""
+        # Loaded when used: not every program draws.
+        from miniagents.events._mermaid import draw_flow
+
+        return draw_flow(flow, self.trace)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def terminate(self, *, spared: Event | None = None) -> None:
+        """Take and deliver nothing more, `spared` aside; what runs is let finish."""
+        if self.state == OPEN:
+            self.state = STOPPING
+        if self.refusal is None:
+            # Else what waits was spared.
+            self._deliver_no_more(spared)
+
+    def _deliver_no_more(self, spared: Event | None = None) -> None:
+        self.refusal = BusStoppedError.of_leftover
+        for delivery in self._take_out(lambda delivery: spared is None or delivery[1] is not spared):
+            self.bury(delivery, BusStoppedError.of_leftover(), attempt=0)
+        waiting = list(self.waiting_for_room)
+        self.waiting_for_room.clear()
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_exception(BusStoppedError())
+
+    def abandon(self) -> None:
+        """Deliver nothing more, and cancel what runs."""
+        if self.state in (FRESH, STOPPED):
+            return
+        self.state = STOPPING
+        self._deliver_no_more()
+        self._stop_runs(BusStoppedError.of_leftover(), lambda _: True)
+
+    async def stop(self, *, drains: bool, timeout_s: float | None) -> None:
+        """Take nothing more, end everything, and end."""
+        if self.state in (FRESH, STOPPED):
+            self.state = STOPPED
+            return
+        if asyncio.get_running_loop() is not self.loop:
+            # Waiting here for what only the other loop can do would have no end.
+            raise BusStoppedError("A bus is stopped on the event loop on which it was entered; this is another one.")
+        self.state = STOPPING
+        try:
+            if drains:
+                async with asyncio.timeout(timeout_s):
+                    await self.wait_until_idle()
+        except TimeoutError:
+            pass
+        finally:
+            if not self.is_idle():
+                self.abandon()
+            await self._wait_for_workers()
+            self.state = STOPPED
+
+    async def wait_until_idle(self) -> None:
+        """Wait until nothing is left to do."""
+        while not self.is_idle():
+            await self.idle.add_waiter()
+
+    async def _wait_for_workers(self) -> None:
+        """Wait until all tasks have ended: those that were cancelled may take some time for that."""
+        grace_s = self.context.shutdown_grace_s
+        if self.workers:
+            await asyncio.wait(list(self.workers), timeout=grace_s)
+        left = [run for run in self.workers.values() if run is not None]
+        if not left:
+            return
+        self.context.logger.error(
+            "These handlers ignored their cancellation for %g s and are left behind: %s",
+            grace_s,
+            ", ".join(f"`{run.subscription.name}`" for run in left),
+        )
+        for run in left:
+            # Whatever they do from now on, the books are closed.
+            run.is_over = True
+            delivery = (run.subscription, run.event, run.flow, run.hops, run.base, 0.0, run.arguments)
+            error = run.cancelled_with or BusStoppedError.of_leftover()
+            self.bury(delivery, error, attempt=run.attempt, letter=run.letter)
+
+
+__all__ = ["Ending"]

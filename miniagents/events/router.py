@@ -1,0 +1,96 @@
+"""`Router`: which agents get which events."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from miniagents.events.errors import RegistrationError
+from miniagents.events.event import Event
+
+
+class Router:
+    """Tells a dispatcher which agents get which events: those of a class, and of all classes below it.
+
+    Each agent gets an event once, however many of its routes fit. Routes may be added and removed while a dispatcher
+    works; they count for the events that come from then on.
+
+    Args:
+        routes: routes to begin with, `{TextEvent: [analyzer, summarizer]}`.
+
+    Raises:
+        RegistrationError: see `add_route`.
+    """
+
+    def __init__(self, routes: Mapping[type[Event], Iterable[Any]] | None = None) -> None:
+        self._routes: list[tuple[type[Event], Any]] = []
+        self._watchers: list[Callable[[], None]] = []
+        for kind, agents in (routes or {}).items():
+            for agent in agents:
+                self.add_route(kind, agent)
+
+    def add_route(self, event_type: type[Event], agent: Any) -> None:
+        """Let `agent` get events of this class, and of those below it.
+
+        An agent has a method `receive_event_async` or `receive_event`, as `BaseAsyncAgent` and `BaseAgent` have, or is
+        a `MiniAgent`.
+
+        Raises:
+            RegistrationError: the type is no class of events, or the agent is none.
+        """
+        kind: Any = event_type
+        if not isinstance(kind, type) or not issubclass(kind, Event):
+            raise RegistrationError(
+                f"`add_route()` takes a class of events first, and {event_type!r} is none. Define one, "
+                "`class MyEvent(Event): ...`, and write `router.add_route(MyEvent, agent)`."
+            )
+        if isinstance(agent, type) or not any(
+            callable(getattr(agent, name, None)) for name in ("receive_event_async", "receive_event", "inquire")
+        ):
+            made = f" Make one of it: `{agent.__name__}(...)`." if isinstance(agent, type) else ""
+            raise RegistrationError(
+                f"{agent!r} cannot get events: it is no object with a method `receive_event_async` or `receive_event`, "
+                f"and no `MiniAgent`.{made}"
+            )
+        self._routes.append((event_type, agent))
+        self._tell()
+
+    def remove_route(self, event_type: type[Event], agent: Any) -> None:
+        """Take back what `add_route` did with the same class and agent.
+
+        Raises:
+            RegistrationError: there is no such route.
+        """
+        kept = [route for route in self._routes if not (route[0] is event_type and route[1] is agent)]
+        if len(kept) == len(self._routes):
+            raise RegistrationError(
+                f"There is no route of `{event_type.__name__}` to {agent!r}, so none can be removed."
+            )
+        self._routes = kept
+        self._tell()
+
+    def get_agents(self, event: Event) -> list[Any]:
+        """Give the agents that get `event`, each once, in the order in which they were added."""
+        found: list[Any] = []
+        for kind, agent in self._routes:
+            if isinstance(event, kind) and not any(agent is known for known in found):
+                found.append(agent)
+        return found
+
+    @property
+    def routes(self) -> tuple[tuple[type[Event], Any], ...]:
+        """All routes, as pairs of a class and an agent, in the order in which they were added."""
+        return tuple(self._routes)
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each change of the routes (for this package)."""
+        self._watchers.append(callback)
+
+    def unwatch(self, callback: Callable[[], None]) -> None:
+        """Call it no more (for this package)."""
+        self._watchers = [known for known in self._watchers if known != callback]
+
+    def _tell(self) -> None:
+        for callback in self._watchers:
+            callback()
+
+
+__all__ = ["Router"]
