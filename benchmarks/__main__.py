@@ -2,12 +2,17 @@
 
 import argparse
 import contextlib
+import os
 import sys
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES, Case
-from benchmarks.environments import FLOOR, OURS, PEERS, cache_folder
+from benchmarks.case import Case
+from benchmarks.cases import CASES
+from benchmarks.cases_events import EVENT_CASES
+from benchmarks.cases_journal import JOURNAL_CASES
+from benchmarks.environments import ALWAYS_THERE, OURS, PEERS, cache_folder
 from benchmarks.growth import GROWTH_ROUNDS, drawable, measure_growth
 from benchmarks.measuring import Row, measure_all
 from benchmarks.plot import draw
@@ -45,8 +50,21 @@ def chosen_cases(names: list[str] | None) -> list[Case]:
     return [case for case in CASES if case.name.startswith(tuple(names))]
 
 
+@contextlib.contextmanager
+def model_server_for(cases: list[Case]) -> Generator[dict[str, str]]:
+    """Run the server that is asked, if one is; gives the environment variables by which it is found."""
+    if not any(case.ours.function.startswith("llm_") for case in cases):
+        yield {}
+        return
+    # Imports the package in this very process, which the others do not need.
+    from benchmarks.model_server import model_server
+
+    with model_server() as variables:
+        yield variables
+
+
 def start(
-    stack: contextlib.ExitStack, chosen: list[str] | None, *, uvloop: bool
+    stack: contextlib.ExitStack, chosen: list[str] | None, *, uvloop: bool, variables: Mapping[str, str]
 ) -> tuple[dict[str, SubjectProcess], dict[str, str]]:
     """Start a process for each subject; give also why some are absent."""
     known = [peer.name for peer in PEERS]
@@ -57,11 +75,11 @@ def start(
     log.parent.mkdir(parents=True, exist_ok=True)
     processes: dict[str, SubjectProcess] = {}
     absent: dict[str, str] = {}
-    for subject in (OURS, FLOOR, *PEERS):
+    for subject in (*ALWAYS_THERE, *PEERS):
         if subject in PEERS and chosen is not None and subject.name not in chosen:
             continue
         try:
-            process = SubjectProcess(subject, log, uvloop=uvloop)
+            process = SubjectProcess(subject, log, uvloop=uvloop, variables=variables)
         except NotMeasuredError as error:
             absent[subject.name] = str(error)
             print(f"{subject.name}: {error}", file=sys.stderr)
@@ -80,14 +98,27 @@ def versions_of(processes: dict[str, SubjectProcess]) -> dict[str, str]:
     return versions
 
 
-def publish(options: argparse.Namespace, table: str, content: dict[str, Any]) -> None:
+def publish(options: argparse.Namespace, rows: list[Row], about: dict[str, Any], content: dict[str, Any]) -> None:
     """Show the table, and write what is to be written."""
-    print("\n" + table)
+    print("\n" + markdown(rows, about))
     if options.json:
         write_json(options.json, content)
     if options.readme:
-        put_between_marks(README, "uvloop" if options.uvloop else "table", table)
+        for name, part in tables(rows, is_uvloop=options.uvloop).items():
+            put_between_marks(README, name, markdown(part, about))
         put_between_marks(README, "cases", descriptions(CASES))
+
+
+def tables(rows: list[Row], *, is_uvloop: bool) -> dict[str, list[Row]]:
+    """Give the rows of each table of the page, by the name of its place; what was not measured stays as it is."""
+    if is_uvloop:
+        return {"uvloop": rows}
+    apart = {case.name for case in (*JOURNAL_CASES, *EVENT_CASES)}
+    parts = {
+        "table": [row for row in rows if row.case.name not in apart],
+        "journal and events": [row for row in rows if row.case.name in apart],
+    }
+    return {name: part for name, part in parts.items() if part}
 
 
 def main() -> int:
@@ -108,18 +139,22 @@ def main() -> int:
     if options.profile:
         from benchmarks.profiling import profile
 
-        print("\n".join(profile(case) for case in cases if case.unit == "us" and case.ours.function != "import_cost"))
+        with model_server_for(cases) as variables:
+            os.environ.update(variables)
+            timed = (case for case in cases if case.unit in ("us", "wall") and case.ours.function != "import_cost")
+            print("\n".join(profile(case) for case in timed))
         return 0
 
     def tell(row: Row) -> None:
         print(line(row), flush=True)
 
     with contextlib.ExitStack() as stack:
-        processes, absent = start(stack, options.peers, uvloop=options.uvloop)
+        variables = stack.enter_context(model_server_for(cases))
+        processes, absent = start(stack, options.peers, uvloop=options.uvloop, variables=variables)
         rows = measure_all(cases, processes, absent, options.rounds, tell)
         about = environment(versions_of(processes), options.rounds, "uvloop" if options.uvloop else "asyncio's loop")
         content = as_json(rows, about)
-        publish(options, markdown(rows, about), content)
+        publish(options, rows, about, content)
         if options.plot:
             content["growth"] = pictures = drawable(measure_growth(processes, GROWTH_ROUNDS))
             caption = f"CPU time, medians of {GROWTH_ROUNDS} rounds; {about['date']}, Python {about['python']}"

@@ -1,61 +1,11 @@
-"""The cases: what is done, what it is compared with, and what is to be reached.
+"""The cases: what is done, what it is compared with, and what is to be reached."""
 
-Everything here is data; `measuring.py` measures it, `report.py` shows it.
-"""
+from typing import Any
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
-
-AGENT_FRAMEWORKS = ("pydantic-ai", "openai-agents", "langgraph", "autogen", "agent-framework")
-PUBLISHED = ("0.0.24", "0.0.35")
-
-
-@dataclass(frozen=True)
-class Work:
-    """A function of a subject, with its parameters; `units` is how many things it does, so that one has a price."""
-
-    subject: str
-    function: str
-    params: dict[str, Any] = field(default_factory=dict[str, Any])
-    units: float = 1
-    label: str = ""
-
-    @property
-    def name(self) -> str:
-        """How the report calls it."""
-        return self.label or self.subject
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row of the table: our work, what it is held against, and others for information."""
-
-    name: str
-    what: str
-    ours: Work
-    against: tuple[Work, ...] = ()
-    """What the ratio is taken to; of several, to the cheapest."""
-    others: tuple[Work, ...] = ()
-    target: float | None = None
-    """The bound of the ratio (or of our own value, where there is nothing to hold it against)."""
-    sense: Literal["at most", "times faster"] = "at most"
-    unit: Literal["us", "bytes", "tasks", "objects", "part"] = "us"
-
-    @property
-    def target_text(self) -> str:
-        """The target as the table shows it."""
-        if self.target is None:
-            return ""
-        if self.sense == "times faster":
-            return f">= {self.target:g} x faster"
-        if self.unit == "part":
-            return f"<= {self.target:.0%}"
-        return f"<= {self.target:g}" + ("" if not self.against else " x")
-
-
-def same_work(subjects: tuple[str, ...], ours: Work) -> tuple[Work, ...]:
-    """Give our work as other subjects do it."""
-    return tuple(Work(subject, ours.function, ours.params, ours.units) for subject in subjects)
+from benchmarks.case import AGENT_FRAMEWORKS, PUBLISHED, Case, Work, same_work
+from benchmarks.cases_events import EVENT_CASES
+from benchmarks.cases_journal import JOURNAL_CASES
+from benchmarks.cases_models import MODEL_CASES
 
 
 def _restream(depth: int, burst: int) -> Case:
@@ -266,4 +216,14 @@ CASES: tuple[Case, ...] = (
         {"tokens": 2000},
         2000,
     ),
+    Case(
+        name="limits",
+        what="`agent-runs` with limits of requests, tokens and cost on every call, against without",
+        ours=Work("ours", "limited_agent_run", {"runs": 200}, 200),
+        against=(Work("ours", "agent_run", {"runs": 200}, 200, "without"),),
+        target=1.2,
+    ),
+    *MODEL_CASES,
+    *JOURNAL_CASES,
+    *EVENT_CASES,
 )

@@ -14,23 +14,34 @@ class Subject:
 
     name: str
     module: str
+    """Without ".py"; the one with "_models" behind its name asks models over the network."""
     requirement: str = ""
-    """What pip installs; empty: it runs on the Python, and beside the package, that run the benchmarks."""
+    """What pip installs, the first giving the environment its name; empty: it runs on the Python, and beside the
+    package, that run the benchmarks."""
     package: str = ""
     """The distribution whose version the report names."""
 
 
 OURS = Subject("ours", "on_miniagents", package="miniagents")
 FLOOR = Subject("floor", "bare_asyncio")
+OPENAI = Subject("openai", "on_openai_sdk", package="openai")
+ANTHROPIC = Subject("anthropic", "on_anthropic_sdk", package="anthropic")
+ALWAYS_THERE = (OURS, FLOOR, OPENAI, ANTHROPIC)
+"""What needs no environment of its own."""
 PEERS = (
     Subject("0.0.24", "on_published_miniagents", "miniagents==0.0.24", "miniagents"),
     Subject("0.0.35", "on_published_miniagents", "miniagents==0.0.35", "miniagents"),
-    Subject("openai", "bare_asyncio", "openai", "openai"),
-    Subject("pydantic-ai", "on_pydantic_ai", "pydantic-ai-slim", "pydantic-ai-slim"),
+    Subject("pydantic-ai", "on_pydantic_ai", "pydantic-ai-slim[openai]", "pydantic-ai-slim"),
     Subject("openai-agents", "on_openai_agents", "openai-agents", "openai-agents"),
-    Subject("langgraph", "on_langgraph", "langgraph", "langgraph"),
-    Subject("autogen", "on_autogen", "autogen-agentchat", "autogen-agentchat"),
-    Subject("agent-framework", "on_agent_framework", "agent-framework-core", "agent-framework-core"),
+    Subject("langgraph", "on_langgraph", "langgraph langchain-openai langgraph-checkpoint-sqlite", "langgraph"),
+    Subject("autogen", "on_autogen", "autogen-agentchat autogen-ext[openai]", "autogen-agentchat"),
+    Subject(
+        "agent-framework",
+        "on_agent_framework",
+        "agent-framework-core agent-framework-openai",
+        "agent-framework-core",
+    ),
+    Subject("mojentic", "on_mojentic", "mojentic==3.0.0", "mojentic"),
 )
 
 
@@ -49,10 +60,11 @@ def python_for(subject: Subject, *, with_uvloop: bool) -> Path:
     """
     if not subject.requirement:
         return Path(sys.executable)
-    requirements = [subject.requirement, *(["uvloop"] if with_uvloop else [])]
+    requirements = [*subject.requirement.split(), *(["uvloop"] if with_uvloop else [])]
     # The same Python for all: else the table would compare interpreters.
     key = hashlib.sha256(f"{sys.version} {sys.base_prefix}".encode()).hexdigest()[:8]
-    name = f"{subject.requirement.replace('==', '-')}-py{sys.version_info[0]}.{sys.version_info[1]}-{key}"
+    first = requirements[0].partition("[")[0].replace("==", "-")
+    name = f"{first}-py{sys.version_info[0]}.{sys.version_info[1]}-{key}"
     folder = cache_folder() / name
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     installed = folder / "installed.txt"
@@ -71,7 +83,8 @@ def python_for(subject: Subject, *, with_uvloop: bool) -> Path:
 def clean_environment(**more: str) -> dict[str, str]:
     """Give the environment variables for a process that must see nothing of this package, and ask no real model."""
     unwanted = (
-        *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"),
+        *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"),
+        *("OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
         # Else each import would compile what it imports.
         "PYTHONDONTWRITEBYTECODE",
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.cases import PUBLISHED, Work
+from benchmarks.case import PUBLISHED, Work
 from benchmarks.processes import NotMeasuredError, SubjectProcess
 
 GROWTH_ROUNDS = 3

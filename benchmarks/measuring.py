@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.cases import Case, Work
+from benchmarks.case import Case, Work
 from benchmarks.processes import NotMeasuredError, SubjectProcess
 
 ENOUGH_S = 0.15
@@ -78,11 +78,11 @@ def measure(case: Case, processes: dict[str, SubjectProcess], absent: dict[str, 
             if work is case.ours:
                 raise
             row.missing[work.name] = str(error)
-    for number in range(rounds if case.unit in ("us", "part") else 1):
+    for number in range(rounds if case.unit in ("us", "wall", "part") else 1):
         # Every other round goes the other way round, so that nobody always comes after the same one.
         for work, repeats in works if number % 2 == 0 else reversed(works):
             try:
-                value = processes[work.subject].call(work.function, repeats, **work.params)
+                value = processes[work.subject].call(work.function, repeats, clock=work.clock, **work.params)
             except NotMeasuredError as error:
                 if work is case.ours:
                     raise
@@ -96,11 +96,14 @@ def measure(case: Case, processes: dict[str, SubjectProcess], absent: dict[str, 
 
 def _repeats(case: Case, work: Work, process: SubjectProcess) -> int:
     """Warm up, and find out how often to repeat the work so that it can be measured."""
-    if case.unit != "us":
+    if case.unit not in ("us", "wall"):
         return 1
-    value = process.call(work.function, 1, **work.params)
-    # One import is enough: all that it needs was compiled by the first.
-    if work.function == "import_cost":
+    value = process.call(work.function, 1, clock=work.clock, **work.params)
+    # Whatever is not measured by its CPU time is long enough, or is repeated by itself.
+    if case.unit == "wall":
+        return 1
+    # One import is enough: all that it needs was compiled by the first. The other repeats by itself what it waits for.
+    if work.function in ("import_cost", "llm_first_token"):
         return 1
     return max(1, min(200, round(ENOUGH_S / max(value, 1e-6))))
 

@@ -5,6 +5,7 @@ import json
 import subprocess
 import threading
 import tomllib
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, cast
@@ -22,8 +23,8 @@ class NotMeasuredError(Exception):
 class SubjectProcess:
     """A subject in a process of its own, which is kept for all the cases."""
 
-    def __init__(self, subject: Subject, log: Path, *, uvloop: bool) -> None:
-        """Start the process, installing what it needs.
+    def __init__(self, subject: Subject, log: Path, *, uvloop: bool, variables: Mapping[str, str]) -> None:
+        """Start the process, installing what it needs; `variables` are added to its environment.
 
         Raises:
             NotMeasuredError: it could not be installed.
@@ -34,7 +35,7 @@ class SubjectProcess:
         except subprocess.CalledProcessError as error:
             lines = (error.stderr or "").strip().splitlines() or [f"exit code {error.returncode}"]
             raise NotMeasuredError(f"could not be installed: {lines[-1]}") from error
-        environment = clean_environment()
+        environment = clean_environment(**variables)
         if not subject.requirement:
             environment["PYTHONPATH"] = str(folder_of_miniagents())
         self._log: IO[str] = log.open("a", encoding="utf-8")
@@ -49,13 +50,13 @@ class SubjectProcess:
             cwd=log.parent,  # far from the repository, whose package must not be taken for that of a peer
         )
 
-    def call(self, function: str, repeats: int = 1, **params: Any) -> float:
+    def call(self, function: str, repeats: int = 1, clock: str = "cpu", **params: Any) -> float:
         """Run a function of the subject and give its value.
 
         Raises:
             NotMeasuredError: the subject has no such case, or it failed, or it took longer than `TIMEOUT_S`.
         """
-        return cast("float", self._ask(function=function, params=params, repeats=repeats))
+        return cast("float", self._ask(function=function, params=params, repeats=repeats, clock=clock))
 
     def version(self) -> str:
         """Give the version of the package that is measured."""

@@ -8,8 +8,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+from benchmarks import quick_events, quick_journal, quick_models
+from benchmarks.counting import CountingLoop, Counts
 from benchmarks.subjects import bare_asyncio, on_miniagents
 
 
@@ -20,30 +22,6 @@ class Check:
     name: str
     count: Callable[[], float]
     at_most: float
-
-
-class Counts(NamedTuple):
-    """What a loop was seen to do."""
-
-    steps: int
-    tasks: int
-
-
-class CountingLoop(asyncio.SelectorEventLoop):
-    """An event loop that counts its steps and the tasks that are made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps = 0
-        self.tasks = 0
-
-    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
-        self.steps += 1
-        return super().call_soon(*args, **kwargs)
-
-    def create_task(self, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
-        self.tasks += 1
-        return super().create_task(*args, **kwargs)
 
 
 def value_of(function: Callable[..., Awaitable[float | None]], **params: Any) -> float:
@@ -60,9 +38,9 @@ def counted(function: Callable[..., Awaitable[Any]], **params: Any) -> Counts:
     is_ours = function.__module__ == on_miniagents.__name__
 
     async def main() -> Counts:
-        before = Counts(loop.steps, loop.tasks)
+        before = loop.counts()
         await function(**params)
-        return Counts(loop.steps - before.steps, loop.tasks - before.tasks)
+        return loop.counts().less(before)
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(on_miniagents.inside_context(main()) if is_ours else main())
@@ -119,6 +97,16 @@ def garbage(kind: str) -> Callable[[], float]:
     return lambda: value_of(on_miniagents.garbage_per_call, calls=50, kind=kind)
 
 
+def per_model_token(count: Callable[..., Any], per_read: int, relays: int = 0) -> Callable[[], float]:
+    """Give what a token of a model costs that comes through an agent."""
+
+    def counted_once() -> float:
+        with asyncio.Runner(loop_factory=CountingLoop) as runner:
+            return runner.run(on_miniagents.inside_context(quick_models.per_token(count, per_read, relays)))
+
+    return counted_once
+
+
 CHECKS: tuple[Check, ...] = (
     Check("tasks per live call", lambda: value_of(on_miniagents.live_call_tasks, calls=500), 1),
     Check("bytes per live call", lambda: value_of(on_miniagents.live_call_bytes, calls=500), 4096),
@@ -158,6 +146,22 @@ CHECKS: tuple[Check, ...] = (
         lambda: steps_against_floor("readers_live", readers=20, tokens=200),
         1.5,
     ),
+    Check("loop steps per token of a model, one in a read", per_model_token(quick_models.steps, 1), 2.1),
+    Check("loop steps per token of a model, 50 in a read", per_model_token(quick_models.steps, 50), 0.1),
+    Check("loop steps per token of a model, one in a read, 5 relays", per_model_token(quick_models.steps, 1, 5), 7.2),
+    Check("function calls per token of a model, 50 in a read", per_model_token(quick_models.calls, 50), 26),
+    Check("bytes per token of a model", per_model_token(quick_models.bytes_at_the_most, 50), 100),
+    Check("tasks made per recorded call", quick_journal.tasks_per_recorded_call, 2),
+    Check("loop steps per recorded call", quick_journal.steps_per_recorded_call, 9),
+    Check("loop steps of a durable call to those of another, no journal", quick_journal.steps_without_journal, 1),
+    Check("first tokens that wait for a file that is locked, of 5", quick_journal.first_tokens_that_wait, 0),
+    Check("leaves executed again in a resumed run, of 100", quick_journal.executed_again, 0),
+    Check("bytes of the journal per message of 1 kB, of 1,000", quick_journal.bytes_per_message, 2500),
+    Check("loop steps per event over three hops, of 1,000", quick_events.steps_per_event, 0.5),
+    Check("tasks made per event over three hops, of 1,000", quick_events.tasks_per_event, 0.05),
+    Check("handlers that do not begin while others wait, of 100", quick_events.handlers_held_back, 0),
+    Check("loop steps from an event to an idle handler", quick_events.steps_to_idle_handler, 2),
+    Check("blocks of memory kept per finished flow, of 2,000", quick_events.blocks_kept_per_flow, 0.1),
 )
 
 

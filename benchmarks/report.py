@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import Case
+from benchmarks.case import Case, duration
 from benchmarks.measuring import Row
 
 HEAD = ("case", "ours", "compared with", "ratio", "target", "holds?", "the others, times ours")
@@ -23,6 +23,8 @@ def cost(row: Row, name: str) -> str:
     match row.case.unit:
         case "us":
             return f"{value * 1e3:.1f} ms" if value >= 0.01 else f"{value * 1e6:.3g} us"
+        case "wall":
+            return duration(value)
         case "bytes":
             return f"{value:,.0f} B"
         case "part":
@@ -46,7 +48,7 @@ def _others(row: Row, names: Sequence[str]) -> str:
     for name in names:
         if name not in row.values:
             continue
-        if row.case.unit in ("us", "bytes") and row.median(row.case.ours.name):
+        if row.case.unit in ("us", "wall", "bytes") and row.median(row.case.ours.name):
             shown.append(f"{name} {row.times_ours(name):.2g}")
         else:
             shown.append(f"{name}: {cost(row, name)}")
@@ -117,7 +119,7 @@ def _row_as_json(row: Row) -> dict[str, Any]:
     return {
         "case": row.case.name,
         "what": row.case.what,
-        "unit": "CPU seconds" if row.case.unit == "us" else row.case.unit,
+        "unit": {"us": "CPU seconds", "wall": "seconds on the clock on the wall"}.get(row.case.unit, row.case.unit),
         "compared_with": row.compared_with,
         "ratio": row.ratio,
         "target": row.case.target_text,

@@ -42,9 +42,9 @@ LAST_SCREEN_S: Final = 8.0
 
 # What is typed, and the prompt that tells, as the last line on the screen, that the next line can be typed.
 DIALOG: Final = (
-    ("miniagents chat", "USER:"),
-    ("What happens when the model fails?", "USER:"),
-    ("/demo parallel", "USER:"),
+    ("miniagents chat", ">"),
+    ("What happens when the model fails?", ">"),
+    ("/demo parallel", ">"),
     ("exit", "$"),
 )
 
@@ -105,13 +105,13 @@ class Terminal:
         self._do("send-keys", "Enter")
 
     def wait_for(self, prompt: str, timeout_s: float = 30.0) -> None:
-        """Wait until `prompt` is all that stands in the last line of a screen that stands still."""
+        """Wait until `prompt` is all of the last line, but for the toolbar, of a screen that stands still."""
         ends_at = time.monotonic() + timeout_s
         before = ""
         while time.monotonic() < ends_at:
             time.sleep(0.5)
             screen = self._do("capture-pane", "-p").rstrip()
-            if screen == before and screen.split("\n")[-1] == prompt:
+            if screen == before and prompt in screen.split("\n")[-2:]:
                 return
             before = screen
         raise TimeoutError(f"{prompt!r} did not come; the screen shows:\n{before}")
@@ -129,7 +129,8 @@ def terminal() -> Iterator[Terminal]:
     """Open a terminal, and close it whatever happens."""
     if shutil.which("tmux") is None:
         raise SystemExit("tmux is the terminal of the recording, and it is not installed: install it and try again.")
-    with tempfile.TemporaryDirectory() as folder:
+    # The shell may still be writing its history into it.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         opened = Terminal(Path(folder))
         try:
             yield opened

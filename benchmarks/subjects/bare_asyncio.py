@@ -223,3 +223,16 @@ async def agents_at_once(runs: int) -> None:
 
 async def agent_stream(tokens: int) -> None:
     assert len([token async for token in source(tokens, 1)]) == tokens
+
+
+async def task_chain(tasks: int, shape: str) -> None:
+    """Each task makes the next one and awaits it (`"nested"`), or each comes after the one before."""
+
+    async def link(left: int) -> str:
+        return "x" if left == 1 else await asyncio.create_task(link(left - 1))
+
+    if shape == "nested":
+        assert await asyncio.create_task(link(tasks)) == "x"
+        return
+    for _ in range(tasks):
+        assert await asyncio.create_task(trivial()) == "x"

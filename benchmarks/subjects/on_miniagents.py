@@ -8,7 +8,15 @@ import tracemalloc
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from miniagents import InteractionContext, Message, MessagePromise, MessageSequencePromise, MiniAgents, miniagent
+from miniagents import (
+    InteractionContext,
+    Message,
+    MessagePromise,
+    MessageSequencePromise,
+    MiniAgents,
+    UsageLimits,
+    miniagent,
+)
 from miniagents.ext.llms import ScriptedAgent
 
 
@@ -336,6 +344,15 @@ async def agent_run(runs: int) -> None:
     agent = model(1)
     for _ in range(runs):
         (message,) = await agent.inquire("hi")
+        assert str(message) == "t"
+
+
+async def limited_agent_run(runs: int) -> None:
+    """The same with limits on every call, none of which is reached."""
+    agent = model(1)
+    limits = UsageLimits(requests=10, total_tokens=10_000, tool_calls=10, cost=1)
+    for _ in range(runs):
+        (message,) = await agent.inquire("hi", usage_limits=limits)
         assert str(message) == "t"
 
 
