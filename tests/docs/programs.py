@@ -9,11 +9,14 @@ What a program needs beyond that stands in comments directly above it, which the
 - `<!-- stdin: hi -->`, or several lines after the colon: what is typed, shown in the output as a terminal shows it;
   then the input ends.
 - `<!-- model: Hello! -->`: what the OpenAI and Anthropic models answer, one line a request (`\n` is a new line in it).
+  `calls add {"a": 1} and add {"a": 2}` are calls of tools, `slowly He|llo` has pauses, and `breaks He|llo` an end that
+  comes too early.
 - `<!-- continues -->`: it goes on where the program before it on this page stopped.
 - `<!-- not run: the reason -->`: it is only shown.
 """
 
 import contextlib
+import gc
 import io
 import re
 import sys
@@ -25,6 +28,8 @@ from typing import Any
 
 from sybil import Document, Region
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
+
+from miniagents.testing.server import Answer, Drop, Pause, ToolCall
 
 DIRECTIVES = frozenset({"stdin", "model", "continues", "not run"})
 
@@ -49,8 +54,8 @@ class Program:
     before: "Program | None" = None
 
     @property
-    def model_answers(self) -> list[str]:
-        return [line.replace("\\n", "\n") for line in self.directives.get("model", "").splitlines()]
+    def model_answers(self) -> list[str | Answer]:
+        return [_answer(line.replace("\\n", "\n")) for line in self.directives.get("model", "").splitlines()]
 
     @property
     def why_not_run(self) -> str | None:
@@ -58,7 +63,15 @@ class Program:
 
     def run(self) -> str:
         """Run it, after those that it continues, and return what it printed itself."""
-        return self._run_in({"__name__": "__main__"})
+        namespace: dict[str, Any] = {"__name__": "__main__"}
+        try:
+            return self._run_in(namespace)
+        finally:
+            defines_classes = any(isinstance(value, type) for value in namespace.values())
+            namespace.clear()
+            if defines_classes:
+                # Classes are in cycles, and classes of one name disturb each other where things are found by it.
+                gc.collect()
 
     def _run_in(self, namespace: dict[str, Any]) -> str:
         if self.before:
@@ -127,6 +140,17 @@ def _directives_above(text: str, place: str) -> Iterator[tuple[str, str]]:
         if name == "not run" and not argument.strip():
             raise PageError(f"{place}: `not run` needs a reason: <!-- not run: the reason -->")
         yield name, argument
+
+
+def _answer(line: str) -> str | Answer:
+    verb, _, rest = line.partition(" ")
+    if verb == "calls":
+        return Answer([ToolCall(*call.split(" ", 1)) for call in rest.split(" and ")])
+    if verb == "slowly":
+        return Answer([part for token in rest.split("|") for part in (token, Pause(0.1))])
+    if verb == "breaks":
+        return Answer([*rest.split("|"), Drop()])
+    return line
 
 
 def is_as_promised(printed: str, promised: str) -> bool:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from miniagents.testing.server import ProtocolServer, start_protocol_server
 from tests.docs.programs import Program, read_programs
-from tests.support.protocol_server import ProtocolServer, start_protocol_server
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

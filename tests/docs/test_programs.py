@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from miniagents.testing.server import Drop
 from tests.docs.programs import PageError, Program, is_as_promised, read_programs
 
 
@@ -123,6 +124,16 @@ def test_several_comments_above_one_program_all_count_and_one_further_up_does_no
 
     assert (first.directives["stdin"], first.model_answers) == ("a", ["b\nB", "c"])
     assert second.directives == {}
+
+
+def test_a_model_may_call_tools_and_break_off(page: Path) -> None:
+    answers = '<!-- model:\ncalls add {"a": 1} and now {}\nbreaks On|ce\n-->\n'
+
+    (program,) = programs_of(page, f"{answers}'''python\n'''\n")
+
+    calls, broken = program.model_answers
+    assert [(call.name, call.arguments) for call in calls.parts] == [("add", '{"a": 1}'), ("now", "{}")]
+    assert broken.parts == ["On", "ce", Drop()]
 
 
 def test_a_directive_that_does_not_exist_is_an_error(page: Path) -> None:

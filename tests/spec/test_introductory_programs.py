@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from miniagents.testing.server import Answer, start_protocol_server
 from tests.docs.programs import Program, read_programs
-from tests.support.protocol_server import Answer, start_protocol_server
 from tests.unit.ext.terminal import in_terminal, run_piped
 
 _PROGRAMS = read_programs(Path(__file__).with_name("introductory_programs.md"))
