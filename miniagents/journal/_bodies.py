@@ -20,7 +20,7 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 
 from miniagents.journal._classes import check_name_of, class_named
-from miniagents.messages import Message
+from miniagents.messages import Message, text_message
 from miniagents.promising.ext._plain_fields import declared_fields
 from miniagents.promising.ext.frozen import Frozen
 
@@ -181,14 +181,27 @@ def restore(row: Row, inside: Mapping[str, Message]) -> Frozen:
     """
     fields = check_row(row)
     try:
-        kinds = {tuple(path): kind for path, kind in json.loads(row.kinds)} if row.kinds else {}
-        restored = _Restorer(kinds, inside).object(fields, ())
+        restored = None if row.kinds else _text_message(fields)
+        if restored is None:
+            kinds = {tuple(path): kind for path, kind in json.loads(row.kinds)} if row.kinds else {}
+            restored = _Restorer(kinds, inside).object(fields, ())
     except ValidationError as error:
         raise BadRowError(f"it does not fit the class `{fields.get('class_')}` as that is now: {error}") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadRowError(f"it cannot be read: {error!r}") from error
     restored.be_as_stored(row.body, row.hash)
     return restored
+
+
+def _text_message(fields: dict[str, Any]) -> Message | None:
+    """Give a plain message of these fields if they are those of one, as most are; several times faster."""
+    text = fields.get("content")
+    if fields == {**_FIELDS_OF_TEXT, "content": text} and text.__class__ is str and class_named("Message") is Message:
+        return text_message(cast("str", text))
+    return None
+
+
+_FIELDS_OF_TEXT = {"class_": "Message", "content_template": None}
 
 
 @dataclass(frozen=True, slots=True)
