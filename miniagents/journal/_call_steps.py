@@ -1,19 +1,14 @@
-"""What is written and read of single calls."""
+"""What is written of single calls; `_answer_steps.py` reads it."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from miniagents.journal._bodies import BadRowError, Row, restore_all
-from miniagents.journal._classes import SameNameError
+from miniagents.journal._bodies import Row
 from miniagents.journal._sequences import NewSequence, store_sequences
-from miniagents.journal._store import Statement, Steps, fetch_messages, insert_messages
-from miniagents.journal._times import as_time
-from miniagents.journal._tokens import decode_tokens
-from miniagents.journal._usage_json import decode_usage
-from miniagents.journal.errors import JournalCorruptError, JournalError
-from miniagents.journal.records import CallFailure, FinishedCall, StoredReply
-from miniagents.messages import Message
+from miniagents.journal._store import Statement, Steps, insert_messages
+from miniagents.journal.errors import JournalError
+from miniagents.journal.records import CallFailure
 
 
 class HasOperation(Protocol):
@@ -215,60 +210,3 @@ def store_adopted(start: Start, original_key: str, place: str) -> Steps[None]:
         "SELECT CAST(? AS BIGINT), position, hash, tokens FROM journal_replies WHERE call = ?",
         (rows[0][0], original),
     )
-
-
-def read_finished(run_id: str, key: str, place: str) -> Steps[FinishedCall | None]:
-    """Give the answer of a call of this run; None if it has not finished, or its replies are not stored with tokens."""
-    rows = yield Statement(
-        "SELECT seq, run, key, ended_at, usage FROM journal_calls "
-        "WHERE run = ? AND key = ? AND state = 'finished' AND outputs IS NULL",
-        (run_id, key),
-    )
-    if not rows:
-        return None
-    found = yield from _finished(rows[0], place)
-    return found
-
-
-def read_equal(equal: str, since: float, place: str) -> Steps[FinishedCall | None]:
-    """Give the latest answer of an equal call in any run, if it is not older than `since`."""
-    rows = yield Statement(
-        "SELECT seq, run, key, ended_at, usage FROM journal_calls "
-        "WHERE equal = ? AND state = 'finished' AND outputs IS NULL AND ended_at >= ? "
-        "ORDER BY ended_at DESC, seq DESC LIMIT 1",
-        (equal, since),
-    )
-    if not rows:
-        return None
-    found = yield from _finished(rows[0], place)
-    return found
-
-
-def _finished(row: Sequence[Any], place: str) -> Steps[FinishedCall]:
-    seq, run_id, key, ended_at, usage = row
-    replies = yield Statement(
-        """SELECT r.hash, r.tokens, m.body, m.kinds, m.refs
-           FROM journal_replies r LEFT JOIN journal_messages m ON m.hash = r.hash
-           WHERE r.call = ? ORDER BY r.position""",
-        (seq,),
-    )
-    stored = {reply[0]: Row(reply[0], *list(reply)[2:]) for reply in replies if reply[2] is not None}
-    inside = yield from fetch_messages([ref for row in stored.values() for ref in (row.refs or "").split()])
-    try:
-        restored = restore_all({**stored, **inside}.values())
-    except SameNameError as error:
-        raise JournalError(str(error), place=place) from error
-    found: list[StoredReply] = []
-    for reply in replies:
-        message = restored.get(reply[0])
-        try:
-            if not isinstance(message, Message):
-                raise message if isinstance(message, BadRowError) else BadRowError("it is missing")
-            found.append(StoredReply(message, decode_tokens(reply[1], str(message))))
-        except (BadRowError, ValueError) as error:
-            raise JournalCorruptError(
-                f"The message {reply[0]}, a reply of the call {key!r}, cannot be used: {error}",
-                place=place,
-                row=f"message {reply[0]}",
-            ) from error
-    return FinishedCall(str(run_id), str(key), as_time(ended_at), decode_usage(usage), tuple(found))

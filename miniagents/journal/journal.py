@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, Self, TypeVar
 
-from miniagents.journal import _call_steps, _reading_steps, _run_steps
+from miniagents.journal import _answer_steps, _reading_steps, _run_steps
 from miniagents.journal._beginning import begin
 from miniagents.journal._bodies import Row
 from miniagents.journal._classes import SameNameError
@@ -213,7 +213,7 @@ class Journal:
         if equal is None:
             return None
         since = 0.0 if max_age is None else self.now() - max_age.total_seconds()
-        return await self._read(lambda: _call_steps.read_equal(equal, since, self.place))
+        return await self._read(lambda: _answer_steps.read_equal(equal, since, self.place))
 
     async def flush(self) -> None:
         """Wait until everything that was written so far is committed."""

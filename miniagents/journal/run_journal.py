@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from miniagents.journal import _call_steps, _run_steps
 from miniagents.journal._journal_of_run import JournalOfRun
+from miniagents.journal._reading_ahead import Answers
 from miniagents.journal._reply_steps import store_reply
 from miniagents.journal._run_steps import Begun, Known
 from miniagents.journal._sequences import EMPTY, NewSequence, ids_of
@@ -59,6 +60,8 @@ class RunJournal:
         for key, call in begun.calls.items():
             if call.equal is not None and call.state == "finished":
                 self._equal.setdefault(call.equal, []).append(key)
+        finished = [key for key, call in begun.calls.items() if call.state == "finished"]
+        self._answers = Answers(journal.store, run_id, finished)
         self._from_before = frozenset(begun.calls)
         self._going_on: dict[str, StartedCall] = {}
         self._to_rows = ToRows(self.place)
@@ -103,7 +106,7 @@ class RunJournal:
         return await self._read_finished(key)
 
     async def _read_finished(self, key: str) -> FinishedCall | None:
-        found = await self._store.read(lambda: _call_steps.read_finished(self.run_id, key, self._store.place))
+        found = await self._answers.read(key)
         self._to_rows.were_replied([reply.message.hash_key for reply in found.replies] if found is not None else ())
         return found
 
@@ -246,6 +249,7 @@ class RunJournal:
             self._calls.pop(key, None)
 
     def _start_of(self, call: StartedCall, inputs: NewSequence | None) -> _call_steps.Start:
+        self._answers.forget(call.key)
         settings, settings_rows = self._to_rows.settings(call.settings)
         known = self._calls.get(call.key)
         return _call_steps.Start(
