@@ -6,7 +6,7 @@ together. What is not there, or not to be had that way, is read by itself.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from itertools import islice
 from typing import Final, Literal
@@ -35,11 +35,16 @@ _Found = PlainAnswer | None | Literal[_Turn.TO_READ]
 class Answers:
     """The answers of the calls of one run that had finished before it was resumed."""
 
-    def __init__(self, store: Store, run_id: str, keys: Iterable[str]) -> None:
+    def __init__(self, store: Store, run_id: str, finished: Mapping[str, str | None]) -> None:
+        """`finished` are these calls in the order in which they were started, and what each has in common with others.
+
+        See `_call_steps.equality`.
+        """
         self._store = store
         self._run_id = run_id
-        self._keys = tuple(keys)
-        """Of all calls that had finished, in the order in which they were started."""
+        self._finished = finished
+        self._alike: dict[str, list[str]] | None = None
+        self._keys = tuple(finished)
         self._places = {key: place for place, key in enumerate(self._keys)}
         """Where those stand that nobody has asked for, and that were not written once more."""
         self._ahead: dict[str, PlainAnswer] = {}
@@ -66,10 +71,29 @@ class Answers:
             self._used += 1
         elif place is not None and self._asks_for_others():
             self._last_asked = max(self._last_asked, place)
-            answer = await self._read_with_others(key)
+            told: _Found = _Turn.TO_READ
+            if self._is_reading:
+                # No coroutine of its own: thousands may wait here at once.
+                future = self._waiting[key] = asyncio.get_running_loop().create_future()
+                try:
+                    told = await future
+                except BaseException:
+                    self._give_up(key, future)
+                    raise
+            answer = await self._read_for_all(key) if told is _Turn.TO_READ else told
         if answer is None:
             return await self._store.read(lambda: read_finished(self._run_id, key, self._store.place))
         return restored_answer(answer, self._store.place)
+
+    def of_calls_like(self, equal: str) -> Sequence[str]:
+        """Give the keys of calls that have this in common, answered or not, in the order in which they were started."""
+        if self._alike is None:
+            # Few programs are edited before they are resumed.
+            self._alike = {}
+            for key, has in self._finished.items():
+                if has is not None:
+                    self._alike.setdefault(has, []).append(key)
+        return self._alike.get(equal, ())
 
     def forget(self, key: str) -> None:
         """Take note that a call is written once more: what was read of it is not its answer any longer."""
@@ -84,11 +108,8 @@ class Answers:
 
     # -- several at once -----------------------------------------------------------------------------------------
 
-    async def _read_with_others(self, key: str) -> PlainAnswer | None:
-        if self._is_reading:
-            told = await self._wait(key)
-            if told is not _Turn.TO_READ:
-                return told
+    async def _read_for_all(self, key: str) -> PlainAnswer | None:
+        """Read what is asked for under this key, and for those that wait."""
         self._is_reading = True
         waiting = list(islice(self._waiting, CHUNK - 1))
         try:
@@ -107,15 +128,11 @@ class Answers:
             # Also where this was cancelled: the others are not to wait for ever.
             self._pass_turn_on()
 
-    async def _wait(self, key: str) -> _Found:
-        future = self._waiting[key] = asyncio.get_running_loop().create_future()
-        try:
-            return await future
-        except BaseException:
-            self._waiting.pop(key, None)
-            if future.done() and not future.cancelled() and not future.exception() and future.result() is _Turn.TO_READ:
-                self._pass_turn_on()
-            raise
+    def _give_up(self, key: str, future: "asyncio.Future[_Found]") -> None:
+        """Wait no longer, because of an error, which may be that of the reading."""
+        self._waiting.pop(key, None)
+        if future.done() and not future.cancelled() and not future.exception() and future.result() is _Turn.TO_READ:
+            self._pass_turn_on()
 
     def _tell(self, key: str, found: "_Found | Exception") -> None:
         future = self._waiting.pop(key, None)

@@ -56,11 +56,7 @@ class RunJournal:
         self._durability: Durability = durability
         self._calls = begun.calls
         self._claimed: set[str] = set()
-        self._equal: dict[str, list[str]] = {}
-        for key, call in begun.calls.items():
-            if call.equal is not None and call.state == "finished":
-                self._equal.setdefault(call.equal, []).append(key)
-        finished = [key for key, call in begun.calls.items() if call.state == "finished"]
+        finished = {key: call.equal for key, call in begun.calls.items() if call.state == "finished"}
         self._answers = Answers(journal.store, run_id, finished)
         self._from_before = frozenset(begun.calls)
         self._going_on: dict[str, StartedCall] = {}
@@ -103,11 +99,11 @@ class RunJournal:
             return None
         # Before anything is awaited, so that nobody else gets it meanwhile.
         self._claimed.add(key)
-        return await self._read_finished(key)
+        return self._noted(await self._answers.read(key))
 
-    async def _read_finished(self, key: str) -> FinishedCall | None:
-        found = await self._answers.read(key)
-        self._to_rows.were_replied([reply.message.hash_key for reply in found.replies] if found is not None else ())
+    def _noted(self, found: FinishedCall | None) -> FinishedCall | None:
+        if found is not None:
+            self._to_rows.were_replied([reply.message.hash_key for reply in found.replies])
         return found
 
     async def find_equal_call(self, call: StartedCall) -> FinishedCall | None:
@@ -117,10 +113,10 @@ class RunJournal:
         so that the next time it is found by the key.
         """
         equal = equality_of(call)
-        for key in self._equal.get(equal, ()) if equal is not None else ():
+        for key in self._answers.of_calls_like(equal) if equal is not None else ():
             if key not in self._claimed and key != call.key:
                 self._claimed |= {key, call.key}
-                found = await self._read_finished(key)
+                found = self._noted(await self._answers.read(key))
                 if found is not None:
                     try:
                         await self._adopt(call, key, equal)
