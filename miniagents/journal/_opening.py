@@ -19,6 +19,20 @@ class OpenOptions:
     may_be_new: bool = True
 
 
+def refuse_file_called_memory(url: str) -> None:
+    """Refuse what looks like the memory of SQLite and would be a file; before its parameters are looked at.
+
+    Raises:
+        JournalError: `url` is `sqlite:///:memory:`, whatever follows.
+    """
+    kind, _, rest = url.partition("?")[0].partition("://")
+    if kind == "sqlite" and unquote(rest).strip("/") == ":memory:":
+        raise JournalError(
+            f"{url!r} would be a file of the name ':memory:'. Use 'memory://' for a journal that ends with the process",
+            place=kind,
+        )
+
+
 async def open_store(url: str, options: OpenOptions) -> Store:
     """Open what `url` names.
 
@@ -30,11 +44,6 @@ async def open_store(url: str, options: OpenOptions) -> Store:
         from miniagents.journal._postgres import open_postgres
 
         return await open_postgres(url, fsync=options.fsync, busy_timeout_s=options.busy_timeout_s)
-    if kind == "sqlite" and rest.strip("/") == ":memory:":
-        raise JournalError(
-            f"{url!r} would be a file of the name ':memory:'. Use 'memory://' for a journal that ends with the process",
-            place=kind,
-        )
     if url == "memory://" or (kind == "sqlite" and rest.startswith("/") and len(rest) > 1):
         from miniagents.journal._sqlite import open_sqlite
 

@@ -14,7 +14,7 @@ from miniagents.journal._bodies import Row
 from miniagents.journal._classes import SameNameError
 from miniagents.journal._leases import renew_leases, renew_on
 from miniagents.journal._memoizing import InFlight
-from miniagents.journal._opening import OpenOptions, open_store
+from miniagents.journal._opening import OpenOptions, open_store, refuse_file_called_memory
 from miniagents.journal._own_tasks import OwnTask
 from miniagents.journal._owners import this_owner
 from miniagents.journal._pruning import Pruning
@@ -110,6 +110,7 @@ class Journal:
         options = OpenOptions(
             fsync=fsync, read_only=read_only, busy_timeout_s=busy_timeout_s, max_bytes=max_bytes, may_be_new=may_be_new
         )
+        refuse_file_called_memory(url)
         url, kept_for = split_time_to_live(url, time_to_live)
         store = await open_store(url, options)
         try:

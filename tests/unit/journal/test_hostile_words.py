@@ -39,7 +39,16 @@ async def test_a_class_with_a_new_required_field_tells_the_fix(sqlite_url: str, 
     )
 
 
-@pytest.mark.parametrize("url", ["sqlite:///:memory:", "sqlite:////:memory:"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///:memory:",
+        "sqlite:////:memory:",
+        "sqlite:///:memory:?x=1",
+        "sqlite:///:memory:?time_to_live=3d",
+        "sqlite:///%3Amemory%3A",
+    ],
+)
 async def test_the_memory_of_sqlite_is_called_by_its_own_url(url: str) -> None:
     with pytest.raises(JournalError, match="memory://"):
         await Journal.open(url)
