@@ -1,11 +1,12 @@
 """What is read for looking: runs, their calls, messages and where they come from, questions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from miniagents.journal._bodies import Row
+from miniagents.journal._lost_writes import runs_with_lost_writes
 from miniagents.journal._run_steps import QUESTION_COLUMNS
-from miniagents.journal._sequences import load_sequences
+from miniagents.journal._sequences import MissingSequenceError, load_sequences
 from miniagents.journal._store import CHUNK, Statement, Steps, in_list
 from miniagents.journal._times import as_time, as_time_or_none
 from miniagents.journal._usage_json import add_usage, decode_usage
@@ -86,7 +87,7 @@ def _records(rows: Sequence[Any], sequences: dict[str, tuple[str, ...]]) -> Step
         )
         for call, message_hash in found:
             replies.setdefault(call, []).append(message_hash)
-    yield from load_sequences((one for row in rows for one in (row[7], row[16]) if one is not None), sequences)
+    yield from _load_sequences(rows, sequences)
     return [
         CallRecord(
             run_id=row[1],
@@ -95,17 +96,34 @@ def _records(rows: Sequence[Any], sequences: dict[str, tuple[str, ...]]) -> Step
             agent=row[4],
             version=row[5],
             settings=row[6],
-            inputs=None if row[7] is None else sequences[row[7]],
+            inputs=None if row[7] is None else sequences.get(row[7]),
             state=row[8],
             attempts=row[9],
             started_at=as_time(row[10]),
             ended_at=as_time_or_none(row[11]),
             usage=decode_usage(row[12]),
             error=None if row[13] is None else CallFailure(row[13], row[14], row[15]),
-            replies=tuple(replies.get(row[0], ())) if row[16] is None else sequences[row[16]],
+            replies=tuple(replies.get(row[0], ())) if row[16] is None else sequences.get(row[16], ()),
         )
         for row in rows
     ]
+
+
+def _load_sequences(rows: Sequence[Any], sequences: dict[str, tuple[str, ...]]) -> Steps[None]:
+    """Load the inputs and replies of calls; those that a run has lost are not there."""
+    try:
+        yield from load_sequences(_sequences_of(rows), sequences)
+    except MissingSequenceError:
+        runs = yield from runs_with_lost_writes(row[1] for row in rows)
+        if not runs:
+            raise
+        yield from load_sequences(_sequences_of(row for row in rows if row[1] not in runs), sequences)
+        lost = _sequences_of(row for row in rows if row[1] in runs)
+        yield from load_sequences(lost, sequences, missing="leave out")
+
+
+def _sequences_of(rows: Iterable[Any]) -> Iterator[str]:
+    return (one for row in rows for one in (row[7], row[16]) if one is not None)
 
 
 def find_message(prefix: str, place: str) -> Steps[Row]:

@@ -9,7 +9,7 @@ sequence come along when its own is computed, and the longest one that is stored
 import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from miniagents.journal._bodies import Row
 from miniagents.journal._store import CHUNK, Statement, Steps, in_list
@@ -25,6 +25,10 @@ class DoctoredSequenceError(Exception):
     def __init__(self, sequence_id: str) -> None:
         self.sequence_id = sequence_id
         super().__init__(sequence_id)
+
+
+class MissingSequenceError(DoctoredSequenceError):
+    """A sequence, or its beginning, is missing."""
 
 
 class NewSequence(NamedTuple):
@@ -89,20 +93,28 @@ def _longest_stored(sequence: NewSequence) -> Steps[int]:
     return 0
 
 
-def load_sequences(wanted: Iterable[str], cache: dict[str, tuple[str, ...]]) -> Steps[None]:
+def load_sequences(
+    wanted: Iterable[str], cache: dict[str, tuple[str, ...]], *, missing: Literal["raise", "leave out"] = "raise"
+) -> Steps[None]:
     """Put the hashes of these sequences into `cache`, and take from it what is there already.
 
     Raises:
-        DoctoredSequenceError: one does not match its id, or its beginning is missing.
+        MissingSequenceError: one, or its beginning, is missing.
+        DoctoredSequenceError: one does not match its id.
     """
     cache.setdefault(EMPTY, ())
     rows: dict[str, tuple[str | None, str]] = {}
-    missing = [one for one in dict.fromkeys(wanted) if one not in cache]
-    yield from _fetch(missing, rows, with_beginnings=False)
+    new = [one for one in dict.fromkeys(wanted) if one not in cache]
+    yield from _fetch(new, rows, with_beginnings=False)
     beginnings = {previous for previous, _ in rows.values() if previous and previous not in rows}
     yield from _fetch([one for one in beginnings if one not in cache], rows, with_beginnings=True)
-    for one in missing:
-        _assemble(one, rows, cache, keep=set(missing))
+    kept = set(new)
+    for one in new:
+        try:
+            _assemble(one, rows, cache, keep=kept)
+        except MissingSequenceError:
+            if missing == "raise":
+                raise
 
 
 def _fetch(wanted: Sequence[str], rows: dict[str, tuple[str | None, str]], *, with_beginnings: bool) -> Steps[None]:
@@ -126,7 +138,7 @@ def _assemble(
     chain = [wanted]
     while chain[-1] not in cache:
         if chain[-1] not in rows:
-            raise DoctoredSequenceError(chain[-1])
+            raise MissingSequenceError(chain[-1])
         chain.append(rows[chain[-1]][0] or EMPTY)
         if len(chain) > len(rows) + 2:
             raise DoctoredSequenceError(wanted)

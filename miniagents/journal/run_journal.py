@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from miniagents.journal import _call_steps, _run_steps
 from miniagents.journal._journal_of_run import JournalOfRun
+from miniagents.journal._lost_writes import note_lost_write
 from miniagents.journal._reading_ahead import Answers
 from miniagents.journal._reply_steps import store_reply
 from miniagents.journal._run_steps import Begun, Known
@@ -351,6 +352,7 @@ class RunJournal:
             return
         # What it was to store is not there to be built upon.
         self._to_rows.forget_what_was_stored()
+        note_lost_write(self._store, Fence(self.run_id, self.token), self._journal.now())
         # Their beginnings may have been among it.
         self._suspect.update(self._going_on)
         try:
