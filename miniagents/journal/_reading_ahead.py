@@ -70,7 +70,7 @@ class Answers:
         if answer is not None:
             self._used += 1
         elif place is not None and self._asks_for_others():
-            self._last_asked = max(self._last_asked, place)
+            self._last_asked = place
             told: _Found = _Turn.TO_READ
             if self._is_reading:
                 # No coroutine of its own: thousands may wait here at once.

@@ -62,6 +62,19 @@ async def test_calls_that_ask_one_after_another_are_answered_with_few_questions(
     assert questions.asked <= 10
 
 
+async def test_a_call_that_asks_out_of_turn_changes_nothing_for_the_others(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await recorded(journal, 300)
+    questions = Questions(journal, monkeypatch)
+    order = [299, *range(150), 290, *range(150, 290)]
+
+    found = await texts(run, *[f"k{number}" for number in order])
+
+    assert found == [f"answer {number}" for number in order]
+    assert questions.asked <= 15
+
+
 async def test_calls_that_ask_at_the_same_moment_are_answered_with_few_questions(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
