@@ -64,7 +64,7 @@ class CallRecord:
     """What the call itself has used, without the calls that it made; None if nothing was said of that."""
     error: CallFailure | None
     inputs: tuple[str, ...] | None
-    """The hashes of the messages that it was called with; None if they were not complete."""
+    """The hashes of the messages that it was called with; None if they were not complete, or not stored."""
     replies: tuple[str, ...]
     """The hashes of the messages that it replied with, so far as they are recorded."""
 

@@ -246,6 +246,7 @@ class RunJournal:
             self._calls.pop(key, None)
 
     def _start_of(self, call: StartedCall, inputs: NewSequence | None) -> _call_steps.Start:
+        # What was read of it beforehand is not its answer any longer.
         self._answers.forget(call.key)
         settings, settings_rows = self._to_rows.settings(call.settings)
         known = self._calls.get(call.key)
