@@ -27,12 +27,15 @@ from miniagents.events.trace import HANDLED, RETRIED, Trace
 from miniagents.promising._producer import current_producer
 from miniagents.promising._reporting import one_line
 from miniagents.promising._waiting import AnyTask, give_way
+from miniagents.promising.sentinels import Sentinel
 from miniagents.tracing.spans import OpenSpan, SpanMaker, span_maker
 
 if TYPE_CHECKING:
     from miniagents.events.bus import EventBus
     from miniagents.journal._work_records import WorkRecords
     from miniagents.miniagents import MiniAgents
+
+OVER: Final = Sentinel("OVER")
 
 SLICE_S: Final = 0.003
 """How long workers may go on without giving way."""
@@ -61,7 +64,7 @@ class Engine(Ending):
         self.loop = asyncio.get_running_loop()
         self.thread_id = threading.get_ident()
         self.state = OPEN
-        self.prefix = uuid.uuid4().hex[:16]
+        self.prefix = f"{uuid.uuid4().hex[:16]}-"
         self._spans = span_maker(context)
         self.records = records
         if records is not None:
@@ -188,20 +191,18 @@ class Engine(Ending):
         variables: contextvars.Context = delivery[4].copy()
         if not subscription.is_simple or self._is_watched:
             return self._attend(run, delivery, began, self._work_of(run, variables))
+        attempt = run.attempt_once()
         try:
-            handler, waits_for = variables.run(run.take_first_step)
-        except StopIteration as stop:
-            if stop.value is None and run.followed is None and run.cancelled_with is None:
-                run.is_over = True
-                ended = self.now = monotonic()
-                self._handled(run, delivery, ended, ended - began)
-                return ended
-            rest = in_variables(variables, run.finish(stop.value))
+            # Its end is told by `next` without an exception, which would cost as much as many a handler.
+            waits_for = variables.run(next, attempt.__await__(), OVER)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it becomes a dead letter
-            rest = raised(error)
-        else:
-            rest = run.go_on(variables, handler, waits_for)
-        return self._attend(run, delivery, began, rest)
+            return self._attend(run, delivery, began, raised(error))
+        if waits_for is not OVER or run.cancelled_with is not None:
+            return self._attend(run, delivery, began, rest_of(attempt, variables, waits_for))
+        run.is_over = True
+        ended = self.now = monotonic()
+        self._handled(run, delivery, ended, ended - began)
+        return ended
 
     async def _work_of(self, run: HandlerRun, variables: contextvars.Context) -> None:
         span = None if self._spans is None else variables.run(self._begin_span, self._spans, run)
@@ -299,9 +300,8 @@ class Engine(Ending):
         flow, note = run.flow, self.trace.note
         if note is not None:
             event = run.event
-            stamps: Any = event.__pydantic_private__
-            cause_id, name = stamps["_causation_id"], event.__class__.__name__
-            note((HANDLED, flow.id, stamps["_id"], cause_id, name, run.subscription.name, ended, duration_s, None))
+            name = run.subscription.name
+            note((HANDLED, flow.id, event.id, event.causation_id, event.class_, name, ended, duration_s, None))
         open_now = flow.open = flow.open - 1
         if not open_now:
             if flow.rounds:
@@ -320,6 +320,12 @@ class Engine(Ending):
     def note_retry(self, run: HandlerRun, error: BaseException) -> None:
         """Put a failed attempt into the trace."""
         self.note(RETRIED, run.flow, run.event, run.subscription.name, error=one_line(error))
+
+
+async def rest_of(attempt: Coroutine[Any, Any, None], variables: contextvars.Context, waits_for: Any) -> None:
+    """Work on, behind the first step of an attempt."""
+    if waits_for is not OVER:
+        await in_variables(variables, attempt, waits_for)
 
 
 async def raised(error: BaseException) -> None:

@@ -1,9 +1,9 @@
 """One round of a join: the events that it has so far. It lives in the flow, and is gone when the flow has ended."""
 
 import asyncio
-import contextvars
 
 from miniagents.events._subscriptions import JoinRule, Subscription
+from miniagents.events._variables import Variables
 from miniagents.events.event import Event
 
 
@@ -20,11 +20,11 @@ class Round:
         """How far from the first event of the flow the furthest of them is."""
         self.last: Event | None = None
         """The event that came last."""
-        self.variables: contextvars.Context | None = None
+        self.variables: Variables | None = None
         """The context variables of the place that emitted that."""
         self.timer: asyncio.TimerHandle | None = None
 
-    def take(self, event: Event, hops: int, variables: contextvars.Context) -> bool:
+    def take(self, event: Event, hops: int, variables: Variables) -> bool:
         """Add `event`; whether it was wanted, and not one too many."""
         rule = self._rule
         fits = [index for index, kind in enumerate(rule.types) if isinstance(event, kind)]

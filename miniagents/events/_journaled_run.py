@@ -14,7 +14,7 @@ from miniagents.events._contents import is_special
 from miniagents.events._registration import AGENT
 from miniagents.events._runs import HandlerRun
 from miniagents.events._subscriptions import Delivery
-from miniagents.events._variables import in_variables
+from miniagents.events._variables import Variables, in_variables
 from miniagents.events.event import Event, stamped, stamps_of
 from miniagents.journal._call_nodes import CallNode
 from miniagents.journal._work_records import AskedCall
@@ -81,7 +81,7 @@ class JournaledRun(HandlerRun):
 
     # -- what it replies with --------------------------------------------------------------------------------------
 
-    def variables_for(self, event: Event) -> contextvars.Context:
+    def variables_for(self, event: Event) -> Variables:
         """Give the context variables for whoever gets `event`: what these call is below this call."""
         if self._replied is not None:
             self._replied.append(event)
@@ -102,7 +102,7 @@ class JournaledRun(HandlerRun):
             return delivery
         variables = delivery[4].copy()
         variables.run(current_journaled_call.set, call)
-        return (*delivery[:4], variables, *delivery[5:])
+        return (*delivery[:4], Variables(variables), *delivery[5:])
 
     async def _with_stamps(self, piece: Any, replies: SequenceBuffer, position: int) -> Any:
         """Give an event that comes from the journal the stamps that it had of its own."""

@@ -5,7 +5,6 @@ or as dead, in `bury`. A flow has ended when none of its deliveries is open; the
 """
 
 import asyncio
-import contextvars
 import threading
 import weakref
 from collections import deque
@@ -17,9 +16,10 @@ from miniagents.events._joins import Round
 from miniagents.events._limits import Limits
 from miniagents.events._slots import find_run
 from miniagents.events._subscriptions import Delivery, Subscription
+from miniagents.events._variables import Variables
 from miniagents.events.dead_letter import DeadLetter
 from miniagents.events.errors import JoinIncompleteError
-from miniagents.events.event import Event, private_of, stamp, stamps_of
+from miniagents.events.event import Event, stamp, stamps_of
 from miniagents.events.flow import Flow
 from miniagents.events.terminate_event import TerminateEvent
 from miniagents.events.trace import DEAD, MEMORY, UNROUTED, Trace
@@ -91,14 +91,14 @@ class Ledger:
 
     def new_id(self) -> str:
         """Give an id that no other event has."""
-        self.numbers += 1
-        return f"{self.prefix}-{self.numbers:x}"
+        number = self.numbers = self.numbers + 1
+        return self.prefix + hex(number)
 
     def is_idle(self) -> bool:
         """Whether nothing is left to do."""
         return self.received == self.handled + self.dead
 
-    def route(self, event: Event, flow: Flow, hops: int, variables: contextvars.Context, emitter: str | None) -> None:
+    def route(self, event: Event, flow: Flow, hops: int, variables: Variables, emitter: str | None) -> None:
         """Put an event into its flow and on its way to everybody who wants it."""
         raise NotImplementedError
 
@@ -238,10 +238,9 @@ class Ledger:
         """Put something into the trace, if there is one."""
         take = self.trace.note
         if take is not None:
-            stamps = private_of(event)
             take(
                 (
-                    *(kind, flow.id, stamps["_id"], stamps["_causation_id"], event.__class__.__name__, handler),
+                    *(kind, flow.id, event.id, event.causation_id, event.class_, handler),
                     *(monotonic() if at is None else at, duration_s, error),
                 )
             )

@@ -3,9 +3,8 @@
 import asyncio
 import contextvars
 from collections import deque
-from operator import is_
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from miniagents._segments import SequenceBuffer
 from miniagents.events._joins import Round
@@ -14,12 +13,12 @@ from miniagents.events._limits import Limits
 from miniagents.events._runs import HandlerRun
 from miniagents.events._slots import find_run
 from miniagents.events._subscriptions import DELIVERY_PARTS, Routes, Subscription
+from miniagents.events._variables import Variables
 from miniagents.events.errors import BusStoppedError, FlowClosedError, QueueFullError, TooManyHopsError
 from miniagents.events.event import Event, stamped, stamps_of
-from miniagents.events.flow import Flow, FlowEngine
+from miniagents.events.flow import Flow
 from miniagents.events.terminate_event import TerminateEvent
 from miniagents.events.trace import EMITTED, IGNORED, JOINED, Trace
-from miniagents.promising._producer import current_producer
 from miniagents.promising._waiting import AnyTask, check_thread
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ class Routing(Ledger):
         """Workers that will look at the queue as soon as the loop comes to them."""
         self.waiting_for_room: deque[asyncio.Future[None]] = deque()
         # One for all that is emitted in one place: there may be a great many flows.
-        self._emitted_from: contextvars.Context | None = None
-        self._emitted_with = contextvars.Context()
+        self._emitted_with = Variables(contextvars.Context())
 
     # -- taking events in ----------------------------------------------------------------------------------------
 
@@ -86,18 +84,14 @@ class Routing(Ledger):
         elif old_id is not None:
             causation_id = old_id
         here = contextvars.copy_context()
-        if self._emitted_from is None or not _is_same(self._emitted_from, here):
-            self._emitted_from = here
-            self._emitted_with = here.copy()
-            # So that there is this variable in any case; see `HandlerRun.variables_for`. And without who is at work
-            # here: a handler that emits the next flow, and so on for ever, would keep all before it alive.
-            self._emitted_with.run(current_producer.set, None)
-        variables = self._emitted_with
-        flow = Flow(cast("FlowEngine", self), new_id)
+        if not self._emitted_with.are(here):
+            self._emitted_with = Variables(here)
+        engine: Any = self
+        flow = Flow(engine, new_id)
         copy = stamped(event, new_id, correlation_id or new_id, causation_id, source)
         # Held open until all its first deliveries are made.
         flow.open = 1
-        self.route(copy, flow, 0, variables, source)
+        self.route(copy, flow, 0, self._emitted_with, source)
         flow.open -= 1
         if not flow.open:
             self.settle(flow)
@@ -133,14 +127,13 @@ class Routing(Ledger):
         """Route an event that a handler replied with."""
         name = run.subscription.name
         number = self.numbers = self.numbers + 1
-        given: Any = event.__pydantic_private__
-        of_cause: Any = run.event.__pydantic_private__
+        cause = run.event
         copy = stamped(
             event,
-            f"{self.prefix}-{number:x}",
-            given["_correlation_id"] or of_cause["_correlation_id"],
-            of_cause["_id"],
-            given["_source"] or name,
+            self.prefix + hex(number),
+            event.correlation_id or cause.correlation_id,
+            cause.id,
+            event.source or name,
         )
         self.route(copy, run.flow, run.hops + 1, run.variables_for(copy), name, into)
 
@@ -155,7 +148,7 @@ class Routing(Ledger):
         event: Event,
         flow: Flow,
         hops: int,
-        variables: contextvars.Context,
+        variables: Variables,
         emitter: str | None,
         into: SequenceBuffer | None = None,
     ) -> None:
@@ -163,10 +156,9 @@ class Routing(Ledger):
         flow.add(event, into)
         # A handler that has not waited yet is taken to take no time.
         now = self.now if self.is_at_work else monotonic()
-        note, kind = self.trace.note, event.__class__
+        note, kind = self.trace.note, type(event)
         if note is not None:
-            stamps: Any = event.__pydantic_private__
-            note((EMITTED, flow.id, stamps["_id"], stamps["_causation_id"], kind.__name__, emitter, now, None, None))
+            note((EMITTED, flow.id, event.id, event.causation_id, event.class_, emitter, now, None, None))
         is_watched = flow.watchers is not None and flow.tell_watchers(event)
         routes = self.routes
         subscriptions = routes.of_type.get(kind) or routes.look_up(kind)
@@ -235,7 +227,7 @@ class Routing(Ledger):
     # -- joins -----------------------------------------------------------------------------------------------------
 
     def _take_to_join(
-        self, subscription: Subscription, event: Event, flow: Flow, hops: int, variables: contextvars.Context
+        self, subscription: Subscription, event: Event, flow: Flow, hops: int, variables: Variables
     ) -> None:
         rule = subscription.join
         assert rule is not None
@@ -268,15 +260,6 @@ class Routing(Ledger):
         if flow.rounds is not None and flow.rounds.get(key) is late:
             del flow.rounds[key]
         self.give_up_round(flow, late, f"its `timeout` of {timeout_s:g} s is over")
-
-
-def _is_same(one: contextvars.Context, other: contextvars.Context) -> bool:
-    """Whether all variables have the very same values; equal ones may still be different lists."""
-    return (
-        len(one) == len(other)
-        and all(map(is_, one.keys(), other.keys()))
-        and all(map(is_, one.values(), other.values()))
-    )
 
 
 __all__ = ["Routing"]

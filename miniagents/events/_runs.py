@@ -8,8 +8,6 @@ It has no task of its own: the worker that attends to it is lent for the time.
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
-from operator import is_not
 from typing import TYPE_CHECKING, Any, cast
 
 from miniagents._segments import SequenceBuffer, is_nested
@@ -18,7 +16,7 @@ from miniagents.events._registration import AGENT, GENERATOR
 from miniagents.events._relays import Relay
 from miniagents.events._slots import SlotHolder, Slots
 from miniagents.events._subscriptions import Delivery, Subscription
-from miniagents.events._variables import in_variables
+from miniagents.events._variables import Variables, in_variables
 from miniagents.events.dead_letter import DeadLetter
 from miniagents.events.errors import HandlerTimeoutError
 from miniagents.events.event import Event
@@ -66,7 +64,7 @@ class HandlerRun(SlotHolder):
         self.event: Event
         self.flow: Flow
         self.hops: int
-        self.base: contextvars.Context
+        self.base: Variables
         self.subscription, self.event, self.flow, self.hops, self.base, _, self.arguments = delivery
         self.attempt = 1
         self.cancelled_with: BaseException | None = None
@@ -77,51 +75,34 @@ class HandlerRun(SlotHolder):
 
     # -- working -------------------------------------------------------------------------------------------------
 
-    def begin(self) -> Coroutine[Any, Any, Any]:
-        """Call the handler; what it gives is still to be awaited. Runs in the variables of the handler."""
+    async def attempt_once(self) -> None:
+        """Call the handler, and send all that it replies with. Runs in the variables of the handler.
+
+        Raises:
+            BaseException: it failed, or something among its replies did.
+        """
         current_producer.set(self)
         subscription, arguments = self.subscription, self.arguments
         if arguments is None:
             arguments = (self.event,)
+        value = None
         if subscription.kind == AGENT:
-            return self._ask_agent(arguments)
-        if subscription.kind == GENERATOR:
-            return self._follow_generator(arguments)
-        return subscription.target(HandlerContext(self), *arguments)
-
-    def take_first_step(self) -> tuple[Any, Any]:
-        """Begin, and go as far as the first wait; give the handler and what it waits for.
-
-        Raises:
-            StopIteration: it never waits, and this has what it returned.
-        """
-        current_producer.set(self)
-        arguments = self.arguments
-        if arguments is None:
-            handler = self.subscription.target(HandlerContext(self), self.event)
+            await self._ask_agent(arguments)
+        elif subscription.kind == GENERATOR:
+            await self._follow_generator(arguments)
         else:
-            handler = self.subscription.target(HandlerContext(self), *arguments)
-        return handler, handler.send(None)
-
-    async def go_on(self, variables: contextvars.Context, handler: Any, waits_for: Any) -> None:
-        """Work on, behind the first step."""
-        value = await in_variables(variables, handler, waits_for)
+            value = await subscription.target(HandlerContext(self), *arguments)
         if value is not None or self.followed is not None:
-            await in_variables(variables, self.finish(value))
+            await self.finish(value)
 
-    def variables_for(self, event: Event) -> contextvars.Context:
+    def variables_for(self, event: Event) -> Variables:
         """Give the context variables as they are here, for whoever gets `event`, a reply.
 
         Where the handler has set none, those are the ones that it got itself: there may be a great many replies.
         """
         del event
         here, base = contextvars.copy_context(), self.base
-        # One differs: who is at work.
-        if len(here) == len(base) and sum(map(is_not, here.values(), base.values())) == 1:
-            return base
-        # Without who is at work, as in `Routing.emit`.
-        here.run(current_producer.set, None)
-        return here
+        return base if base.are(here) else Variables(here)
 
     async def attempt_all(self, variables: contextvars.Context) -> None:
         """Work, as often as the subscription says.
@@ -134,8 +115,7 @@ class HandlerRun(SlotHolder):
             timeout = asyncio.timeout(subscription.timeout_s)
             try:
                 async with timeout:
-                    value = await in_variables(variables, variables.run(self.begin))
-                    await in_variables(variables, self.finish(value))
+                    await in_variables(variables, self.attempt_once())
                 return
             except Exception as raised:  # noqa: BLE001 - raised again, or tried again
                 error: Exception = raised

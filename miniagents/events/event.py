@@ -7,7 +7,7 @@ wherever they came from. The bus stamps the copy that it delivers; the object th
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from miniagents._settings import qualified_name
 from miniagents.events._contents import (
@@ -57,39 +57,19 @@ class Event(Message):
     # For the class that it names: its fields, if pydantic need not be asked. What holds for a base says nothing.
     __plain_event_fields__: ClassVar[tuple[type[Any] | None, PlainFields | None]] = (None, None)
 
-    # Four texts, and no tuple of them: a dict of texts alone is nothing that the garbage collector need look at.
-    _id: str | None = PrivateAttr(default=None)
-    _correlation_id: str | None = PrivateAttr(default=None)
-    _causation_id: str | None = PrivateAttr(default=None)
-    _source: str | None = PrivateAttr(default=None)
+    # Beside the fields, and not in a dict of their own: there may be a great many events.
+    __slots__ = STAMP_NAMES
 
     if TYPE_CHECKING:
         # As fields, so that a type checker knows the arguments of the constructor.
         id: str | None = None
+        """The name of this event, unique; None before a bus has taken it."""
         correlation_id: str | None = None
+        """What it has in common with all that follows from one event: the id of that event, unless it was given."""
         causation_id: str | None = None
+        """The id of the event that it is a reply to."""
         source: Any = None
-    else:
-
-        @property
-        def id(self) -> str | None:
-            """The name of this event, unique; None before a bus has taken it."""
-            return self.__pydantic_private__["_id"]
-
-        @property
-        def correlation_id(self) -> str | None:
-            """What it has in common with all that follows from one event: the id of that event, unless it was given."""
-            return self.__pydantic_private__["_correlation_id"]
-
-        @property
-        def causation_id(self) -> str | None:
-            """The id of the event that it is a reply to."""
-            return self.__pydantic_private__["_causation_id"]
-
-        @property
-        def source(self) -> str | None:
-            """Who emitted it: what was given, else the name of the handler that replied with it."""
-            return self.__pydantic_private__["_source"]
+        """Who emitted it: what was given, else the name of the handler that replied with it."""
 
     def __init__(
         self,
@@ -102,8 +82,8 @@ class Event(Message):
         source: Any = None,
         **fields: Any,
     ) -> None:
-        kind = self.__class__
-        known_class, plain = kind.__plain_event_fields__
+        kind = type(self)
+        known_class, plain = self.__plain_event_fields__
         if known_class is not kind or plain is None or not _fill_unvalidated(self, plain, content, fields):
             super().__init__(content, **fields)
             if known_class is not kind:
@@ -118,6 +98,22 @@ class Event(Message):
                 if value is not None and not isinstance(cast("object", value), str):
                     raise TypeError(f"`{name}` of an event is a string, not {value!r}.")
             stamp(self, id, correlation_id, causation_id, text)
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked for what is not set: what an event need not have of its own is not set in each of them.
+        if name == "__pydantic_private__" and not _has_own_private(self):
+            object.__setattr__(self, name, {"_cache": None})
+            return self.__pydantic_private__
+        if name in _UNSET:
+            return _UNSET[name]
+        return cast("Any", super()).__getattr__(name)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return {**super().__getstate__(), "stamps": stamps_of(self)}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        stamp(self, *state.pop("stamps"))
+        super().__setstate__(state)
 
     def __init_subclass__(cls, **options: Any) -> None:
         taken = [name for name in STAMP_NAMES if name in cls.__dict__.get("__annotations__", {})]  # noqa: RUF063 - a name need not be there yet
@@ -314,12 +310,13 @@ def _fill_unvalidated(event: Event, plain: PlainFields, content: str | None, fie
     except (KeyError, ValueError, RecursionError):
         # It is refused by pydantic, in the words that are known from there.
         return False
-    if not plain.required <= fields.keys() or ("class_" in fields and fields["class_"] != event.__class__.__name__):
+    for name in plain.required:
+        if name not in fields:
+            return False
+    if "class_" in fields and fields["class_"] != type(event).__name__:
         return False
     _set_content(event, values)
-    _set_fields_set(event, _FIELDS_SET)
-    _set_extra(event, None)
-    _set_private(event, _NO_STAMPS.copy())
+    stamp(event, None, None, None, None)
     return True
 
 
@@ -327,55 +324,48 @@ def _fill_unvalidated(event: Event, plain: PlainFields, content: str | None, fie
 _new = object.__new__
 _of_model: Any = BaseModel.__dict__
 _set_content = _of_model["__dict__"].__set__
-_set_fields_set = _of_model["__pydantic_fields_set__"].__set__
-_set_extra = _of_model["__pydantic_extra__"].__set__
-_set_private = _of_model["__pydantic_private__"].__set__
+_set_id, _set_correlation_id, _set_causation_id, _set_source = (Event.__dict__[name].__set__ for name in STAMP_NAMES)
 
-_FIELDS_SET: Final = {"class_"}
-# One set for all is safe, as nothing of a frozen model ever adds to it.
+_UNSET: Final[dict[str, Any]] = {
+    **dict.fromkeys(STAMP_NAMES),
+    # One set for all is safe, as nothing of a frozen model ever adds to it.
+    "__pydantic_fields_set__": {"class_"},
+    "__pydantic_extra__": None,
+    "__pydantic_private__": None,
+}
 
-_NO_STAMPS: Final[dict[str, None]] = dict.fromkeys(("_cache", "_id", "_correlation_id", "_causation_id", "_source"))
+
+def _has_own_private(event: Event) -> bool:
+    """Whether the class has private attributes, besides the cache of every frozen object."""
+    return len(event.__private_attributes__) > 1
 
 
 def stamps_of(event: Event) -> Stamps:
     """Give the id, correlation id, causation id and source of `event` (for this package)."""
-    private = private_of(event)
-    return private["_id"], private["_correlation_id"], private["_causation_id"], private["_source"]
-
-
-def private_of(event: Event) -> dict[str, Any]:
-    """Give the stamps of `event` as it keeps them, by names with an underscore, to be read (for this package)."""
-    private: Any = event.__pydantic_private__
-    return private
+    return event.id, event.correlation_id, event.causation_id, event.source
 
 
 def stamp(
     event: Event, new_id: str | None, correlation_id: str | None, causation_id: str | None, source: str | None
 ) -> None:
     """Stamp an event that nobody else has yet (for this package)."""
-    private = private_of(event)
-    private["_id"] = new_id
-    private["_correlation_id"] = correlation_id
-    private["_causation_id"] = causation_id
-    private["_source"] = source
+    _set_id(event, new_id)
+    _set_correlation_id(event, correlation_id)
+    _set_causation_id(event, causation_id)
+    _set_source(event, source)
 
 
 def stamped(event: E, new_id: str, correlation_id: str | None, causation_id: str | None, source: str | None) -> E:
     """Give a copy of `event` with these stamps, which shares the content (for this package)."""
-    copy = _new(event.__class__)
+    copy = _new(type(event))
     _set_content(copy, event.__dict__)
-    _set_fields_set(copy, _FIELDS_SET)
-    _set_extra(copy, None)
-    private: dict[str, Any] = {
-        "_cache": None,
-        "_id": new_id,
-        "_correlation_id": correlation_id,
-        "_causation_id": causation_id,
-        "_source": source,
-    }
-    own: Any = event.__pydantic_private__
-    # More than these are private attributes of a subclass.
-    _set_private(copy, private if len(own) == len(private) else {**own, **private})
+    _set_id(copy, new_id)
+    _set_correlation_id(copy, correlation_id)
+    _set_causation_id(copy, causation_id)
+    _set_source(copy, source)
+    if _has_own_private(event):
+        private: Any = event.__pydantic_private__
+        object.__setattr__(copy, "__pydantic_private__", {**private, "_cache": None})
     return copy
 
 

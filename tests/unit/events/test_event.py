@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 
 from miniagents import Message, MessagePromise, MessageSequencePromise, MiniAgents
 from miniagents.events import DeadLetter, Event, EventBus, RegistrationError, RestoredError, UnresolvedEventError
@@ -167,6 +167,44 @@ def test_copies_keep_the_stamps() -> None:
     assert event.model_copy(update={"id": "2"}).stamps == {"id": "2"}
     assert pickle.loads(pickle.dumps(event)).stamps == {"id": "1"}
     assert copy.deepcopy(event).stamps == {"id": "1"}
+
+
+async def test_an_event_is_a_whole_pydantic_model_before_and_after_a_bus_took_it(mini_agents: MiniAgents) -> None:
+    event = Text(text="a")
+
+    async with EventBus() as bus:
+        bus.on(Text)(nothing)
+        (delivered,) = await bus.emit(event)
+
+    for one in (event, delivered):
+        assert one.model_extra is None
+        assert one.model_fields_set == {"class_"}
+        assert one.model_dump() == {"class_": "Text", "content": None, "content_template": None, "text": "a"}
+        assert repr(one) == "Text(class_='Text', content=None, content_template=None, text='a')"
+        assert pickle.loads(pickle.dumps(one)).stamps == one.stamps
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = delivered.nonsense
+
+
+def test_an_event_that_was_constructed_without_validation_has_no_stamps() -> None:
+    assert Text.model_construct(text="a").stamps == {}
+
+
+async def test_what_is_kept_on_an_event_beside_its_fields_goes_with_the_copy(mini_agents: MiniAgents) -> None:
+    class Noted(Event):
+        _note: str = PrivateAttr(default="nothing yet")
+
+    event = Noted()
+    assert event._note == "nothing yet"
+    event._note = "seen"
+
+    async with EventBus() as bus:
+        bus.on(Noted)(nothing)
+        (delivered,) = await bus.emit(event)
+
+    assert delivered._note == "seen"
+    assert delivered.id
+    assert delivered.hash_key == Noted().hash_key
 
 
 async def test_the_bus_stamps_a_copy_and_leaves_the_callers_object_as_it_is(mini_agents: MiniAgents) -> None:
