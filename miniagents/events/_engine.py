@@ -191,10 +191,10 @@ class Engine(Ending):
         variables: contextvars.Context = delivery[4].copy()
         if not subscription.is_simple or self._is_watched:
             return self._attend(run, delivery, began, self._work_of(run, variables))
-        attempt = run.attempt_once()
+        attempt: Any = run.attempt_once()
         try:
             # Its end is told by `next` without an exception, which would cost as much as many a handler.
-            waits_for = variables.run(next, attempt.__await__(), OVER)
+            waits_for = variables.run(next, attempt, OVER)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it becomes a dead letter
             return self._attend(run, delivery, began, raised(error))
         if waits_for is not OVER or run.cancelled_with is not None:
@@ -322,7 +322,7 @@ class Engine(Ending):
         self.note(RETRIED, run.flow, run.event, run.subscription.name, error=one_line(error))
 
 
-async def rest_of(attempt: Coroutine[Any, Any, None], variables: contextvars.Context, waits_for: Any) -> None:
+async def rest_of(attempt: Any, variables: contextvars.Context, waits_for: Any) -> None:
     """Work on, behind the first step of an attempt."""
     if waits_for is not OVER:
         await in_variables(variables, attempt, waits_for)

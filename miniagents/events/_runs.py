@@ -8,11 +8,13 @@ It has no task of its own: the worker that attends to it is lent for the time.
 
 import asyncio
 import contextvars
+from collections.abc import Generator
+from types import coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from miniagents._segments import SequenceBuffer, is_nested
 from miniagents.errors import RepliesClosedError
-from miniagents.events._registration import AGENT, GENERATOR
+from miniagents.events._registration import AGENT, FUNCTION, GENERATOR
 from miniagents.events._relays import Relay
 from miniagents.events._slots import SlotHolder, Slots
 from miniagents.events._subscriptions import Delivery, Subscription
@@ -75,25 +77,34 @@ class HandlerRun(SlotHolder):
 
     # -- working -------------------------------------------------------------------------------------------------
 
-    async def attempt_once(self) -> None:
+    @coroutine
+    def attempt_once(self) -> Any:
         """Call the handler, and send all that it replies with. Runs in the variables of the handler.
+
+        A generator that can be awaited, as there is one for each delivery, and a coroutine costs more.
 
         Raises:
             BaseException: it failed, or something among its replies did.
         """
         current_producer.set(self)
-        subscription, arguments = self.subscription, self.arguments
-        if arguments is None:
-            arguments = (self.event,)
-        value = None
-        if subscription.kind == AGENT:
-            await self._ask_agent(arguments)
-        elif subscription.kind == GENERATOR:
-            await self._follow_generator(arguments)
+        subscription = self.subscription
+        work: Generator[Any, Any, Any]
+        if self.arguments is None and subscription.kind == FUNCTION:
+            work = subscription.target(HandlerContext(self), self.event)
         else:
-            value = await subscription.target(HandlerContext(self), *arguments)
+            work = cast("Any", self._call_with(self.arguments or (self.event,)))
+        value = yield from work
         if value is not None or self.followed is not None:
-            await self.finish(value)
+            yield from self.finish(value)
+
+    async def _call_with(self, arguments: tuple[Any, ...]) -> Any:
+        """Call a handler of whatever kind."""
+        subscription = self.subscription
+        if subscription.kind == AGENT:
+            return await self._ask_agent(arguments)
+        if subscription.kind == GENERATOR:
+            return await self._follow_generator(arguments)
+        return await subscription.target(HandlerContext(self), *arguments)
 
     def variables_for(self, event: Event) -> Variables:
         """Give the context variables as they are here, for whoever gets `event`, a reply.

@@ -100,8 +100,9 @@ class Event(Message):
             stamp(self, id, correlation_id, causation_id, text)
 
     def __getattr__(self, name: str) -> Any:
-        # Asked for what is not set: what an event need not have of its own is not set in each of them.
-        if name == "__pydantic_private__" and not _has_own_private(self):
+        # Asked for what is not set: what an event need not have of its own is not set in each of them. Of private
+        # attributes there is one here, the cache of every frozen object; those of subclasses are pydantic's to set.
+        if name == "__pydantic_private__" and len(self.__private_attributes__) == 1:
             object.__setattr__(self, name, {"_cache": None})
             return self.__pydantic_private__
         if name in _UNSET:
@@ -335,11 +336,6 @@ _UNSET: Final[dict[str, Any]] = {
 }
 
 
-def _has_own_private(event: Event) -> bool:
-    """Whether the class has private attributes, besides the cache of every frozen object."""
-    return len(event.__private_attributes__) > 1
-
-
 def stamps_of(event: Event) -> Stamps:
     """Give the id, correlation id, causation id and source of `event` (for this package)."""
     return event.id, event.correlation_id, event.causation_id, event.source
@@ -363,7 +359,8 @@ def stamped(event: E, new_id: str, correlation_id: str | None, causation_id: str
     _set_correlation_id(copy, correlation_id)
     _set_causation_id(copy, causation_id)
     _set_source(copy, source)
-    if _has_own_private(event):
+    if len(event.__private_attributes__) > 1:
+        # A subclass has some besides the cache of every frozen object.
         private: Any = event.__pydantic_private__
         object.__setattr__(copy, "__pydantic_private__", {**private, "_cache": None})
     return copy
