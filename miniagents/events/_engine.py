@@ -197,8 +197,11 @@ class Engine(Ending):
             waits_for = variables.run(next, attempt, OVER)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it becomes a dead letter
             return self._attend(run, delivery, began, raised(error))
-        if waits_for is not OVER or run.cancelled_with is not None:
-            return self._attend(run, delivery, began, rest_of(attempt, variables, waits_for))
+        if waits_for is not OVER:
+            return self._attend(run, delivery, began, in_variables(variables, attempt, waits_for))
+        if run.cancelled_with is not None:
+            # The worker was cancelled with it, although nothing is left to be done.
+            return self._attend(run, delivery, began, run.finish(None))
         run.is_over = True
         ended = self.now = monotonic()
         self._handled(run, delivery, ended, ended - began)
@@ -320,12 +323,6 @@ class Engine(Ending):
     def note_retry(self, run: HandlerRun, error: BaseException) -> None:
         """Put a failed attempt into the trace."""
         self.note(RETRIED, run.flow, run.event, run.subscription.name, error=one_line(error))
-
-
-async def rest_of(attempt: Any, variables: contextvars.Context, waits_for: Any) -> None:
-    """Work on, behind the first step of an attempt."""
-    if waits_for is not OVER:
-        await in_variables(variables, attempt, waits_for)
 
 
 async def raised(error: BaseException) -> None:
