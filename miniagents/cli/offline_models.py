@@ -9,7 +9,7 @@ from typing import Any
 
 from miniagents.errors import MiniAgentsError
 from miniagents.ext._chat_markdown import from_markdown
-from miniagents.ext.llms._words import words_of
+from miniagents.ext.llms._common.words import words_of
 from miniagents.ext.llms.echo import EchoAgent
 from miniagents.ext.llms.llm_common import LLMAgent
 from miniagents.ext.llms.prompt import Prompt

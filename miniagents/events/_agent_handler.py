@@ -35,7 +35,7 @@ class AgentHandler:
         try:
             if self._blocks:
                 # Loaded when used: most agents are async.
-                from miniagents.ext.llms._tool_threads import in_thread
+                from miniagents.ext.llms._tools.threads import in_thread
 
                 with ended_with_block():
                     result = await in_thread(self._receive_in_thread, event)

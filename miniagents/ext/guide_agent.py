@@ -17,7 +17,7 @@ from miniagents.ext._guide_texts import (
     unknown_command,
 )
 from miniagents.ext._guide_words import meaningful_words
-from miniagents.ext.llms._words import words_of
+from miniagents.ext.llms._common.words import words_of
 from miniagents.ext.llms.llm_common import AssistantMessage
 from miniagents.interaction import InteractionContext
 from miniagents.messages import MessageTokenAppender

@@ -8,16 +8,16 @@ from typing import Annotated, Any, ClassVar, Final, Protocol
 
 from pydantic import SkipValidation
 
-from miniagents.ext.llms._answers import RawResponse, read_answer
-from miniagents.ext.llms._anthropic_answer import MessageReader
-from miniagents.ext.llms._anthropic_frames import readable
-from miniagents.ext.llms._anthropic_models import SAMPLING_PARAMETERS, check_options
-from miniagents.ext.llms._anthropic_request import body_of
-from miniagents.ext.llms._clients import ClientPool, load_sdk
-from miniagents.ext.llms._faults import LONGEST_TOLD_WAIT_S, retry_after_s
-from miniagents.ext.llms._model_turn import observing_contexts
-from miniagents.ext.llms._parameters import for_sdk
-from miniagents.ext.llms._setting_checks import sendable_key
+from miniagents.ext.llms._adapters.answers import RawResponse, read_answer
+from miniagents.ext.llms._adapters.claude_models import SAMPLING_PARAMETERS, check_options
+from miniagents.ext.llms._adapters.clients import ClientPool, load_sdk
+from miniagents.ext.llms._anthropic.answer import MessageReader
+from miniagents.ext.llms._anthropic.frames import readable
+from miniagents.ext.llms._anthropic.request import body_of
+from miniagents.ext.llms._common.faults import LONGEST_TOLD_WAIT_S, retry_after_s
+from miniagents.ext.llms._common.parameters import for_sdk
+from miniagents.ext.llms._common.setting_checks import sendable_key
+from miniagents.ext.llms._turns.model_turn import observing_contexts
 from miniagents.ext.llms.errors import MissingAPIKeyError, WrongClientError
 from miniagents.ext.llms.llm_common import AssistantMessage, LLMAgent
 from miniagents.ext.llms.model_events import ModelEvent, ModelRequest

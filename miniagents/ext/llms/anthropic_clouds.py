@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import ClassVar, Final, cast
 
-from miniagents.ext.llms._clients import ClientPool, load_sdk
-from miniagents.ext.llms._setting_checks import sendable_key
+from miniagents.ext.llms._adapters.clients import ClientPool, load_sdk
+from miniagents.ext.llms._common.setting_checks import sendable_key
 from miniagents.ext.llms.anthropic import AnthropicBaseAgent, AnthropicClient, client_options
 from miniagents.ext.llms.errors import (
     AuthenticationError,

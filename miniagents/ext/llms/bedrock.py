@@ -9,13 +9,13 @@ from typing import Annotated, Any, ClassVar, Final, Protocol
 
 from pydantic import SecretStr, SkipValidation
 
-from miniagents.ext.llms._bedrock_answer import ConverseReader
-from miniagents.ext.llms._bedrock_call import NotAnAnswerError, converse, make_tell
-from miniagents.ext.llms._bedrock_models import check_model_options
-from miniagents.ext.llms._bedrock_request import PROVIDER, converse_request
-from miniagents.ext.llms._clients import ClientPool, load_sdk
-from miniagents.ext.llms._faults import fault_class, reported_fault, sdk_fault
-from miniagents.ext.llms._setting_checks import sendable_key
+from miniagents.ext.llms._adapters.clients import ClientPool, load_sdk
+from miniagents.ext.llms._bedrock.answer import ConverseReader
+from miniagents.ext.llms._bedrock.call import NotAnAnswerError, converse, make_tell
+from miniagents.ext.llms._bedrock.models import check_model_options
+from miniagents.ext.llms._bedrock.request import PROVIDER, converse_request
+from miniagents.ext.llms._common.faults import fault_class, reported_fault, sdk_fault
+from miniagents.ext.llms._common.setting_checks import sendable_key
 from miniagents.ext.llms.errors import (
     AuthenticationError,
     BadRequestError,

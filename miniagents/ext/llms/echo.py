@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-from miniagents.ext.llms._words import words_of
+from miniagents.ext.llms._common.words import words_of
 from miniagents.ext.llms.llm_common import LLMAgent
 from miniagents.ext.llms.prompt import Prompt
 from miniagents.miniagents import miniagent

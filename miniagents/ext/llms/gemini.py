@@ -9,18 +9,18 @@ from typing import Annotated, Any, ClassVar, Final, Protocol, cast
 
 from pydantic import SkipValidation, ValidationError
 
-from miniagents.ext.llms._faults import reported_fault, sdk_fault
-from miniagents.ext.llms._gemini_answer import GeminiReader
-from miniagents.ext.llms._gemini_call import (
+from miniagents.ext.llms._common.faults import reported_fault, sdk_fault
+from miniagents.ext.llms._common.setting_checks import sendable_key
+from miniagents.ext.llms._gemini.answer import GeminiReader
+from miniagents.ext.llms._gemini.call import (
     KEY_VARIABLES,
     ErrorInsideError,
     GeminiAccess,
     clients,
     responses_of,
 )
-from miniagents.ext.llms._gemini_models import check_parameters, thinking_config
-from miniagents.ext.llms._gemini_request import PROVIDER, gemini_request
-from miniagents.ext.llms._setting_checks import sendable_key
+from miniagents.ext.llms._gemini.models import check_parameters, thinking_config
+from miniagents.ext.llms._gemini.request import PROVIDER, gemini_request
 from miniagents.ext.llms.errors import (
     AuthenticationError,
     BadRequestError,

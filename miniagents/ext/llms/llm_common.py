@@ -6,14 +6,14 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, SkipValidation, Strict, ValidationError
 
-from miniagents.ext.llms._call_log import TurnLog
-from miniagents.ext.llms._conversation import checked, conversation_of
-from miniagents.ext.llms._faults import sdk_fault
-from miniagents.ext.llms._kept_turns import KeptTurns
-from miniagents.ext.llms._model_turn import ModelTurn, TurnResult, tool_calls_of
-from miniagents.ext.llms._parameters import thawed
-from miniagents.ext.llms._prompt_events import events_of_tokens
-from miniagents.ext.llms._setting_checks import API_PARAMETERS, check_setting, wrong_setting
+from miniagents.ext.llms._common.faults import sdk_fault
+from miniagents.ext.llms._common.parameters import thawed
+from miniagents.ext.llms._common.setting_checks import API_PARAMETERS, check_setting, wrong_setting
+from miniagents.ext.llms._turns.call_log import TurnLog
+from miniagents.ext.llms._turns.conversation import checked, conversation_of
+from miniagents.ext.llms._turns.kept_turns import KeptTurns
+from miniagents.ext.llms._turns.model_turn import ModelTurn, TurnResult, tool_calls_of
+from miniagents.ext.llms._turns.prompt_events import events_of_tokens
 from miniagents.ext.llms.errors import LLMError, StructuredOutputError, ToolRoundsExceededError
 from miniagents.ext.llms.llm_messages import (
     AssistantMessage,

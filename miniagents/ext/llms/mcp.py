@@ -12,19 +12,19 @@ from os import PathLike
 from typing import Any, cast
 
 from miniagents.errors import MissingExtraError
-from miniagents.ext.llms._approval import ApprovalRule, checked_rule
-from miniagents.ext.llms._mcp_results import messages_of
-from miniagents.ext.llms._mcp_session import MCPServerError, Server, Session, command_of
-from miniagents.ext.llms._secrets import without_secrets
-from miniagents.ext.llms._tool import Tool, ToolSource
-from miniagents.ext.llms._tool_schemas import (
+from miniagents.ext.llms._common.secrets import without_secrets
+from miniagents.ext.llms._tools.approval import ApprovalRule, checked_rule
+from miniagents.ext.llms._tools.mcp_results import messages_of
+from miniagents.ext.llms._tools.mcp_session import MCPServerError, Server, Session, command_of
+from miniagents.ext.llms._tools.schemas import (
     NotStrictError,
     ToolDefinitionError,
     any_arguments,
     strict_form,
     without_titles,
 )
-from miniagents.ext.llms._toolbox import ToolFailedError
+from miniagents.ext.llms._tools.tool import Tool, ToolSource
+from miniagents.ext.llms._tools.toolbox import ToolFailedError
 from miniagents.ext.llms.model_events import ToolSchema
 from miniagents.interaction import InteractionContext
 from miniagents.miniagents import MiniAgent, MiniAgents, miniagent

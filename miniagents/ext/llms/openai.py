@@ -6,18 +6,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, SkipValidation
 
-from miniagents.ext.llms._answers import RawResponse, read_answer
-from miniagents.ext.llms._openai_chat import chat_effort, chat_parameters
-from miniagents.ext.llms._openai_chat_reader import ChatReader
-from miniagents.ext.llms._openai_clients import (
+from miniagents.ext.llms._adapters.answers import RawResponse, read_answer
+from miniagents.ext.llms._openai.chat_reader import ChatReader
+from miniagents.ext.llms._openai.chat_request import chat_effort, chat_parameters
+from miniagents.ext.llms._openai.clients import (
     OpenAIClient,
     azure_client,
     compatible_client,
     openai_client,
 )
-from miniagents.ext.llms._openai_mends import CHAT_MENDS
-from miniagents.ext.llms._openai_models import ModelTraits, traits_of
-from miniagents.ext.llms._openai_opening import opened
+from miniagents.ext.llms._openai.mends import CHAT_MENDS
+from miniagents.ext.llms._openai.models import ModelTraits, traits_of
+from miniagents.ext.llms._openai.opening import opened
 from miniagents.ext.llms.llm_common import AssistantMessage, LLMAgent
 from miniagents.ext.llms.model_events import ModelEvent, ModelRequest
 from miniagents.messages import Message

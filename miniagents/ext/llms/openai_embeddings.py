@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from miniagents.ext.llms._faults import sdk_fault
-from miniagents.ext.llms._openai_clients import OpenAIClient, openai_client
-from miniagents.ext.llms._parameters import for_sdk, thawed
-from miniagents.ext.llms._setting_checks import check_setting
+from miniagents.ext.llms._common.faults import sdk_fault
+from miniagents.ext.llms._common.parameters import for_sdk, thawed
+from miniagents.ext.llms._common.setting_checks import check_setting
+from miniagents.ext.llms._openai.clients import OpenAIClient, openai_client
 from miniagents.ext.llms.llm_common import TokenUsage
 from miniagents.interaction import InteractionContext
 from miniagents.messages import Message

@@ -19,10 +19,10 @@ from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import field_validator
 
-from miniagents.ext.llms._parameters import thawed
-from miniagents.ext.llms._prompt_events import end_of, prompt_of
-from miniagents.ext.llms._streams import closed_at_the_end
-from miniagents.ext.llms._words import words_of
+from miniagents.ext.llms._common.parameters import thawed
+from miniagents.ext.llms._common.streams import closed_at_the_end
+from miniagents.ext.llms._common.words import words_of
+from miniagents.ext.llms._turns.prompt_events import end_of, prompt_of
 from miniagents.ext.llms.errors import ScriptExhaustedError
 from miniagents.ext.llms.llm_common import LLMAgent
 from miniagents.ext.llms.llm_messages import ThinkingMessage, ToolCallMessage

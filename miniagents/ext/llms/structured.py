@@ -20,9 +20,9 @@ from typing import Any, Final, TypeVar, overload
 
 from pydantic import ValidationError
 
-from miniagents.ext.llms._json_in_text import json_candidates
-from miniagents.ext.llms._output_types import NotAnOutputTypeError, OutputType, output_type
-from miniagents.ext.llms._partial_json import PartialJSON
+from miniagents.ext.llms._structured.json_in_text import json_candidates
+from miniagents.ext.llms._structured.output_types import NotAnOutputTypeError, OutputType, output_type
+from miniagents.ext.llms._structured.partial_json import PartialJSON
 from miniagents.ext.llms.errors import LLMError, RefusalError, StructuredOutputError, TruncatedOutputError
 from miniagents.ext.llms.llm_messages import AssistantMessage, LLMMessage, ModelMessage
 from miniagents.ext.llms.model_events import OutputSchema

@@ -14,11 +14,11 @@ own.
 """
 
 from miniagents._tool_marks import current_tool_call
-from miniagents.ext.llms._approval import ApprovalMessage, ApprovalRule, console_approval_agent
-from miniagents.ext.llms._tool import Tool, ToolSource, as_tool, tool
-from miniagents.ext.llms._tool_results import ToolResultError
-from miniagents.ext.llms._tool_schemas import ToolArgumentsError, ToolDefinitionError
-from miniagents.ext.llms._toolbox import Toolbox, ToolFailedError, UnknownToolError
+from miniagents.ext.llms._tools.approval import ApprovalMessage, ApprovalRule, console_approval_agent
+from miniagents.ext.llms._tools.results import ToolResultError
+from miniagents.ext.llms._tools.schemas import ToolArgumentsError, ToolDefinitionError
+from miniagents.ext.llms._tools.tool import Tool, ToolSource, as_tool, tool
+from miniagents.ext.llms._tools.toolbox import Toolbox, ToolFailedError, UnknownToolError
 from miniagents.ext.llms.errors import ToolError
 
 __all__ = [

@@ -15,7 +15,7 @@ from tests.unit.tracing.conftest import Recorder
 
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("miniagents.ext.llms._model_turn._wait_s", lambda fault, attempt: 0)
+    monkeypatch.setattr("miniagents.ext.llms._turns.model_turn._wait_s", lambda fault, attempt: 0)
 
 
 async def test_a_request_is_a_span_below_that_of_its_agent(traced: MiniAgents, recorder: Recorder) -> None:

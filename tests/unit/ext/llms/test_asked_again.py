@@ -19,7 +19,7 @@ from miniagents.ext.llms import (
     OpenAIResponsesAgent,
     ThinkingMessage,
 )
-from miniagents.ext.llms._faults import retry_after_s
+from miniagents.ext.llms._common.faults import retry_after_s
 from miniagents.ext.llms.errors import ConnectionLostError, OverloadedError
 from miniagents.ext.llms.model_events import BlockEnded, BlockStarted, ModelEvent, ModelRequest, TurnEnded, UsageKnown
 from miniagents.ext.llms.scripted import Script, ScriptedAgent

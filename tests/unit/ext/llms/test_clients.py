@@ -11,7 +11,7 @@ import pytest
 from miniagents import Message, MiniAgents
 from miniagents.errors import MissingExtraError
 from miniagents.ext.llms import AnthropicAgent, OpenAIAgent
-from miniagents.ext.llms._clients import ClientPool
+from miniagents.ext.llms._adapters.clients import ClientPool
 from miniagents.ext.llms.errors import AuthenticationError, MissingSDKError
 from miniagents.testing.server import Failure, ProtocolServer
 

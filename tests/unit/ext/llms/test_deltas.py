@@ -1,6 +1,6 @@
 from typing import Any
 
-from miniagents.ext.llms._deltas import finished, merge_delta
+from miniagents.ext.llms._openai.deltas import finished, merge_delta
 
 
 def merged(*deltas: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from miniagents import MiniAgent, MiniAgents
 from miniagents.ext.llms import AnthropicAgent, OpenAIAgent, ToolCallMessage, ToolResultMessage
-from miniagents.ext.llms._message_parts import arguments_of
+from miniagents.ext.llms._common.message_parts import arguments_of
 from miniagents.ext.llms.tools import tool
 from miniagents.testing import Answer, ProtocolServer, ToolCall
 from tests.unit.ext.llms.tool_calls import result_of, toolbox

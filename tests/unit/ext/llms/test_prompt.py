@@ -16,7 +16,7 @@ from miniagents.ext.llms import (
     ToolResultMessage,
     UserMessage,
 )
-from miniagents.ext.llms._conversation import conversation_of
+from miniagents.ext.llms._turns.conversation import conversation_of
 from miniagents.ext.llms.errors import EmptyPromptError, UnknownRoleError
 from miniagents.ext.llms.model_events import RequestTurn
 from miniagents.messages import Message

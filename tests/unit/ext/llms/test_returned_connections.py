@@ -11,8 +11,9 @@ import openai
 import pytest
 
 from miniagents import MiniAgents
-from miniagents.ext.llms import OpenAIAgent, _answers
-from miniagents.ext.llms._openai_chat_reader import ChatReader
+from miniagents.ext.llms import OpenAIAgent
+from miniagents.ext.llms._adapters import answers
+from miniagents.ext.llms._openai.chat_reader import ChatReader
 from miniagents.ext.llms.model_events import ModelEvent, TurnEnded
 from miniagents.testing.server import Answer, Gate, ProtocolServer, Raw
 
@@ -53,7 +54,7 @@ async def test_connections_that_the_pool_closes_are_closed_though_the_end_of_the
     server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
 ):
     # As on a busy loop, where each round takes so long that closing twenty connections exceeds any limit.
-    monkeypatch.setattr(_answers, "_LONGEST_WAIT_FOR_END_OF_BODY_S", 0.0)
+    monkeypatch.setattr(answers, "_LONGEST_WAIT_FOR_END_OF_BODY_S", 0.0)
     other = HangsUp()
     async with (
         other.serving() as url,
@@ -92,13 +93,13 @@ async def read(server: ProtocolServer) -> list[ModelEvent]:
 
     names = {"provider": "openai", "model": "gpt-4o"}
     reader = ChatReader("`READING`", **names, done_is_needed=True)
-    return [event async for event in _answers.read_answer(opening(), reader, who="`READING`", **names)]
+    return [event async for event in answers.read_answer(opening(), reader, who="`READING`", **names)]
 
 
 async def test_an_answer_whose_body_does_not_end_is_complete_and_its_task_goes_on_as_if_nothing_were(
     server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(_answers, "_LONGEST_WAIT_FOR_END_OF_BODY_S", 0.0)
+    monkeypatch.setattr(answers, "_LONGEST_WAIT_FOR_END_OF_BODY_S", 0.0)
     server.script(Answer(["Hello", END_MARK, Gate()]))
 
     events = await read(server)
@@ -112,7 +113,7 @@ async def test_an_answer_whose_body_does_not_end_is_complete_and_its_task_goes_o
 async def test_whoever_cancels_while_the_body_does_not_end_is_heard(
     server: ProtocolServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(_answers, "_LONGEST_WAIT_FOR_END_OF_BODY_S", 3600.0)
+    monkeypatch.setattr(answers, "_LONGEST_WAIT_FOR_END_OF_BODY_S", 3600.0)
     gate = Gate()
     server.script(Answer(["Hello", END_MARK, gate]))
 

@@ -16,11 +16,11 @@ from miniagents.ext.llms import (
     ToolResultMessage,
     UserMessage,
 )
-from miniagents.ext.llms._anthropic_request import body_of
-from miniagents.ext.llms._bedrock_request import converse_request
-from miniagents.ext.llms._gemini_request import gemini_request
-from miniagents.ext.llms._openai_chat import chat_messages
-from miniagents.ext.llms._openai_responses_request import response_input
+from miniagents.ext.llms._anthropic.request import body_of
+from miniagents.ext.llms._bedrock.request import converse_request
+from miniagents.ext.llms._gemini.request import gemini_request
+from miniagents.ext.llms._openai.chat_request import chat_messages
+from miniagents.ext.llms._openai.responses_request import response_input
 from miniagents.ext.llms.model_events import ModelRequest, RequestTurn
 from miniagents.messages import Message
 

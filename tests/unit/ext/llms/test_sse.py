@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniagents.ext.llms._sse import ServerSentEvent, SSEDecoder
+from miniagents.ext.llms._adapters.sse import ServerSentEvent, SSEDecoder
 
 
 def decoded(body: bytes, cuts: list[int]) -> list[ServerSentEvent]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from miniagents import MessageTokenAppender, MiniAgents
-from miniagents.ext.llms._partial_json import PartialJSON
+from miniagents.ext.llms._structured.partial_json import PartialJSON
 from miniagents.ext.llms.errors import ConnectionLostError, StructuredOutputError
 from miniagents.ext.llms.llm_messages import AssistantMessage, ThinkingMessage
 from miniagents.ext.llms.structured import stream_parsed

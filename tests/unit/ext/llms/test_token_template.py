@@ -3,7 +3,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miniagents.ext.llms._token_template import TokenTemplate
+from miniagents.ext.llms._adapters.token_template import TokenTemplate
 
 
 def block_of(text: str, *, padding: str | None = None, index: int = 0) -> bytes:

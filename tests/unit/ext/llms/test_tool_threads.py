@@ -7,7 +7,7 @@ import threading
 
 from miniagents import MiniAgents
 from miniagents.ext.llms import OpenAIAgent
-from miniagents.ext.llms._tool_threads import ToolThreads
+from miniagents.ext.llms._tools.threads import ToolThreads
 from miniagents.testing import ProtocolServer
 from tests.unit.ext.llms.tool_calls import call, toolbox
 

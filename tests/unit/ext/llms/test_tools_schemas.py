@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from miniagents import InteractionContext, MiniAgent, MiniAgents, miniagent
 from miniagents.ext.llms import ScriptedAgent
-from miniagents.ext.llms._docstrings import read_docstring
+from miniagents.ext.llms._tools.docstrings import read_docstring
 from miniagents.ext.llms.model_events import ToolSchema
 from miniagents.ext.llms.tools import Tool, ToolArgumentsError, ToolDefinitionError, as_tool, tool
 

@@ -1,0 +1,1 @@
+"""OpenAI's two protocols: chat completions, which many servers speak, and the Responses API."""

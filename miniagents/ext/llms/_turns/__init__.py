@@ -1,0 +1,1 @@
+"""A model agent at work: from messages to a request, through one turn, to messages again."""
