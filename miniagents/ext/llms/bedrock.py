@@ -15,6 +15,7 @@ from miniagents.ext.llms._bedrock.call import NotAnAnswerError, converse, make_t
 from miniagents.ext.llms._bedrock.models import check_model_options
 from miniagents.ext.llms._bedrock.request import PROVIDER, converse_request
 from miniagents.ext.llms._common.faults import fault_class, reported_fault, sdk_fault
+from miniagents.ext.llms._common.secrets import secret_of
 from miniagents.ext.llms._common.setting_checks import sendable_key
 from miniagents.ext.llms.errors import (
     AuthenticationError,
@@ -150,8 +151,8 @@ class BedrockAgent(LLMAgent):
             region=self.aws_region or os.environ.get("AWS_REGION"),
             profile=self.aws_profile,
             access_key_id=self.aws_access_key_id,
-            secret_access_key=_revealed(self.aws_secret_access_key),
-            session_token=_revealed(self.aws_session_token),
+            secret_access_key=secret_of(self.aws_secret_access_key),
+            session_token=secret_of(self.aws_session_token),
             bearer_token=None if self.api_key is None else sendable_key(self.api_key.get_secret_value(), self.who),
             base_url=self.base_url,
             timeout_s=timeout_s or _TIMEOUT_S,
@@ -227,10 +228,6 @@ class BedrockAgent(LLMAgent):
                 request_id=fault.request_id,
             )  # fmt: skip
         return fault
-
-
-def _revealed(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()
 
 
 def _short(text: object) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, SecretStr, SkipValidation
 
 from miniagents.ext.llms._adapters.answers import RawResponse, read_answer
+from miniagents.ext.llms._common.secrets import secret_of
 from miniagents.ext.llms._openai.chat_reader import ChatReader
 from miniagents.ext.llms._openai.chat_request import chat_effort, chat_parameters
 from miniagents.ext.llms._openai.clients import (
@@ -17,7 +18,7 @@ from miniagents.ext.llms._openai.clients import (
 )
 from miniagents.ext.llms._openai.mends import CHAT_MENDS
 from miniagents.ext.llms._openai.models import ModelTraits, traits_of
-from miniagents.ext.llms._openai.opening import opened
+from miniagents.ext.llms._openai.opening import opened, retries_of
 from miniagents.ext.llms.llm_common import AssistantMessage, LLMAgent
 from miniagents.ext.llms.model_events import ModelEvent, ModelRequest
 from miniagents.messages import Message
@@ -110,19 +111,6 @@ class ChatCompletionsAgent(LLMAgent):
             max_retries=retries_of(self, request),
         ) as response:
             yield response
-
-
-def retries_of(agent: LLMAgent, request: ModelRequest) -> int | None:
-    """Give how often the SDK tries again; None where the user handed over a client, and has told that one."""
-    if request.is_sent_once:
-        return 0
-    is_told = getattr(agent, "async_client", None) is None or "max_retries" in agent.model_fields_set
-    return request.max_retries if is_told else None
-
-
-def secret_of(secret: SecretStr | None) -> str | None:
-    """Give the secret itself."""
-    return None if secret is None else secret.get_secret_value()
 
 
 @miniagent(alias="OPENAI_AGENT")

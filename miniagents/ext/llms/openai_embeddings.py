@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from miniagents.ext.llms._common.faults import sdk_fault
 from miniagents.ext.llms._common.parameters import for_sdk, thawed
+from miniagents.ext.llms._common.secrets import secret_of
 from miniagents.ext.llms._common.setting_checks import check_setting
 from miniagents.ext.llms._openai.clients import OpenAIClient, openai_client
 from miniagents.ext.llms.llm_common import TokenUsage
@@ -75,8 +76,7 @@ async def _embed_together(
     texts = [str(message) for message in await ctx.message_promises]
     if not texts:
         return
-    key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-    client = await openai_client(async_client, "OPENAI_EMBEDDING_AGENT", api_key=key, base_url=base_url)
+    client = await openai_client(async_client, "OPENAI_EMBEDDING_AGENT", api_key=secret_of(api_key), base_url=base_url)
     embeddings: Any = client.embeddings
     parameters = {"model": model, "input": texts, **thawed(api_parameters)}
     async with model_request(

@@ -7,15 +7,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import SkipValidation
 
 from miniagents.ext.llms._adapters.answers import RawResponse, read_answer
+from miniagents.ext.llms._common.secrets import secret_of
 from miniagents.ext.llms._openai.clients import OpenAIClient, openai_client
 from miniagents.ext.llms._openai.mends import RESPONSES_MENDS
 from miniagents.ext.llms._openai.models import traits_of
-from miniagents.ext.llms._openai.opening import opened
+from miniagents.ext.llms._openai.opening import opened, retries_of
 from miniagents.ext.llms._openai.responses_reader import ResponseReader
 from miniagents.ext.llms._openai.responses_request import check_response_options, response_parameters
 from miniagents.ext.llms.llm_common import AssistantMessage, LLMAgent
 from miniagents.ext.llms.model_events import ModelEvent, ModelRequest
-from miniagents.ext.llms.openai import retries_of, secret_of
 from miniagents.messages import Message
 from miniagents.miniagents import miniagent
 

@@ -10,10 +10,15 @@ from pydantic import SecretBytes, SecretStr
 
 from miniagents._secret_texts import SHORTEST_SECRET, without_secrets
 
-__all__ = ["hide_secrets", "secrets_in", "without_secrets"]
+__all__ = ["hide_secrets", "secret_of", "secrets_in", "without_secrets"]
 
 _NAMES_OF_SECRETS = re.compile(r"(?i)key|token|secret|passw|credential|authorization")
 _DEEPEST_CAUSE = 8
+
+
+def secret_of(secret: SecretStr | str | None) -> str | None:
+    """Give the text of a secret, hidden or not."""
+    return secret.get_secret_value() if isinstance(secret, SecretStr) else secret
 
 
 def secrets_in(settings: Iterable[tuple[str, Any]]) -> set[str]:

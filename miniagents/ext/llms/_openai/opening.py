@@ -11,6 +11,8 @@ from weakref import WeakKeyDictionary
 
 from miniagents.ext.llms._adapters.answers import RawResponse
 from miniagents.ext.llms._common.parameters import for_sdk
+from miniagents.ext.llms.llm_common import LLMAgent
+from miniagents.ext.llms.model_events import ModelRequest
 
 _REFUSED: Final = frozenset({400, 422})
 
@@ -46,6 +48,14 @@ class _LearnedMends:
 
 
 _learned: Final = _LearnedMends()
+
+
+def retries_of(agent: LLMAgent, request: ModelRequest) -> int | None:
+    """Give how often the SDK tries again; None where the user handed over a client, and has told that one."""
+    if request.is_sent_once:
+        return 0
+    is_told = getattr(agent, "async_client", None) is None or "max_retries" in agent.model_fields_set
+    return request.max_retries if is_told else None
 
 
 @asynccontextmanager

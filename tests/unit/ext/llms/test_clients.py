@@ -191,6 +191,36 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, cwd=ROOT)
 
 
+@pytest.mark.parametrize(
+    ("module", "folder"),
+    [
+        ("openai", "_openai"),
+        ("openai_embeddings", "_openai"),
+        ("openai_responses", "_openai"),
+        ("anthropic", "_anthropic"),
+        ("anthropic_clouds", "_anthropic"),
+        ("bedrock", "_bedrock"),
+        ("gemini", "_gemini"),
+        ("scripted", None),
+    ],
+)
+def test_importing_the_agents_of_one_provider_loads_no_sdk_and_nothing_of_another_provider(
+    module: str, folder: str | None
+):
+    program = f"""
+import sys
+import miniagents.ext.llms.{module}
+sdks = {{"anthropic", "boto3", "botocore", "google.genai", "httpx2", "mcp", "openai"}} & set(sys.modules)
+assert not sdks, sdks
+folders = {{f"miniagents.ext.llms.{{name}}" for name in ("_anthropic", "_bedrock", "_gemini", "_openai")}}
+print(*[name.rpartition(".")[2] for name in sorted(folders & set(sys.modules))])
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True, text=True)
+
+    assert done.stdout.split() == [folder] * (folder is not None)
+
+
 def test_every_exported_name_is_there():
     import miniagents.ext.llms as llms
 
