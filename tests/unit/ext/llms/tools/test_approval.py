@@ -9,7 +9,7 @@ import pytest
 from miniagents import InteractionContext, Message, MiniAgent, MiniAgents, miniagent
 from miniagents.ext.llms.llm_messages import ToolCallMessage
 from miniagents.ext.llms.tools import ApprovalMessage, ToolDefinitionError, tool
-from tests.unit.ext.llms.tool_calls import call, result_of, toolbox
+from tests.unit.ext.llms.tools.tool_calls import call, result_of, toolbox
 from tests.unit.ext.terminal import in_terminal
 
 _DENIED = "This call of `delete` was not approved, so it was not run."

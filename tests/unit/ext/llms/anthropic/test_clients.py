@@ -119,6 +119,6 @@ sys.exit(f"spans: {started}" if started else 0)
 
 def test_the_sdk_makes_no_span_of_its_own(server: ProtocolServer):
     # In a process of its own, which can have one tracer provider.
-    subprocess.run([sys.executable, "-c", SPANS], check=True, cwd=Path(__file__).parents[4], timeout=25)
+    subprocess.run([sys.executable, "-c", SPANS], check=True, cwd=Path(__file__).parents[5], timeout=25)
 
     assert "traceparent" not in server.requests[0].headers

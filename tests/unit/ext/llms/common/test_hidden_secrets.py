@@ -6,7 +6,7 @@ import pytest
 
 from miniagents import MiniAgents
 from miniagents.ext.llms._common.secrets import without_secrets
-from tests.unit.ext.llms.tool_calls import result_of, toolbox
+from tests.unit.ext.llms.tools.tool_calls import result_of, toolbox
 
 A_MEGABYTE = 1_000_000
 

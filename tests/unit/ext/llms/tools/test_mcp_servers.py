@@ -16,8 +16,8 @@ import uvicorn
 
 from miniagents import MiniAgents
 from miniagents.ext.llms.mcp import MCPServerError, mcp_tools
-from tests.unit.ext.llms import mcp_demo
-from tests.unit.ext.llms.tool_calls import call, result_of, toolbox
+from tests.unit.ext.llms.tools import mcp_demo
+from tests.unit.ext.llms.tools.tool_calls import call, result_of, toolbox
 
 PROGRAM = [sys.executable, str(Path(mcp_demo.__file__))]
 

@@ -15,7 +15,7 @@ from miniagents.ext.llms._adapters.clients import ClientPool
 from miniagents.ext.llms.errors import AuthenticationError, MissingSDKError
 from miniagents.testing.server import Failure, ProtocolServer
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 
 
 class FakeClient:

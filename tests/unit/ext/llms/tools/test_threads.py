@@ -9,7 +9,7 @@ from miniagents import MiniAgents
 from miniagents.ext.llms import OpenAIAgent
 from miniagents.ext.llms._tools.threads import ToolThreads
 from miniagents.testing import ProtocolServer
-from tests.unit.ext.llms.tool_calls import call, toolbox
+from tests.unit.ext.llms.tools.tool_calls import call, toolbox
 
 
 async def test_tools_that_block_stop_no_other_model(server: ProtocolServer, mini_agents: MiniAgents) -> None:

@@ -14,8 +14,8 @@ from miniagents.ext.llms import Script, ScriptedAgent, tool_call
 from miniagents.ext.llms.llm_messages import ImageMessage
 from miniagents.ext.llms.mcp import mcp_tools
 from miniagents.ext.llms.tools import ToolDefinitionError, ToolError
-from tests.unit.ext.llms.mcp_demo import demo_server
-from tests.unit.ext.llms.tool_calls import result_of, toolbox
+from tests.unit.ext.llms.tools.mcp_demo import demo_server
+from tests.unit.ext.llms.tools.tool_calls import result_of, toolbox
 from tests.unit.ext.terminal import REPOSITORY, environment
 
 

@@ -11,7 +11,7 @@ from miniagents.ext.llms import AnthropicAgent, OpenAIAgent, ToolCallMessage, To
 from miniagents.ext.llms._common.message_parts import arguments_of
 from miniagents.ext.llms.tools import tool
 from miniagents.testing import Answer, ProtocolServer, ToolCall
-from tests.unit.ext.llms.tool_calls import result_of, toolbox
+from tests.unit.ext.llms.tools.tool_calls import result_of, toolbox
 
 AGENTS = pytest.mark.parametrize(
     "agent",

@@ -18,7 +18,7 @@ from miniagents.ext.llms import ScriptedAgent
 from miniagents.ext.llms.llm_messages import ImageMessage, ThinkingMessage, ToolResultMessage
 from miniagents.ext.llms.tools import ToolDefinitionError, ToolError, ToolFailedError, as_tool, current_tool_call, tool
 from miniagents.usage import UsageLimits
-from tests.unit.ext.llms.tool_calls import call, result_of, toolbox
+from tests.unit.ext.llms.tools.tool_calls import call, result_of, toolbox
 
 
 class Place(BaseModel):
