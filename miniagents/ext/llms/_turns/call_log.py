@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from miniagents._settings import HELD_BACK
-from miniagents.ext.llm_logger import markdown_llm_logger_agent
 from miniagents.ext.llms.llm_messages import (
     AssistantMessage,
     SystemMessage,
@@ -50,6 +49,9 @@ class TurnLog:
         if logger_agent is False:
             return None
         if logger_agent is True:
+            # Loaded when somebody logs.
+            from miniagents.ext.llm_logger import markdown_llm_logger_agent
+
             logger_agent = markdown_llm_logger_agent
         return cls(logger_agent, agent.agent_alias, request)
 
