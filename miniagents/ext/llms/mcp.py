@@ -13,14 +13,13 @@ from typing import Any, cast
 
 from miniagents.errors import MissingExtraError
 from miniagents.ext.llms._common.secrets import without_secrets
+from miniagents.ext.llms._common.strict_schema import strict_schema
 from miniagents.ext.llms._tools.approval import ApprovalRule, checked_rule
 from miniagents.ext.llms._tools.mcp_results import messages_of
 from miniagents.ext.llms._tools.mcp_session import MCPServerError, Server, Session, command_of
 from miniagents.ext.llms._tools.schemas import (
-    NotStrictError,
     ToolDefinitionError,
     any_arguments,
-    strict_form,
     without_titles,
 )
 from miniagents.ext.llms._tools.tool import Tool, ToolSource
@@ -265,10 +264,8 @@ def _agent(source: MCPTools, name: str, server_name: str, description: str) -> M
 
 def _is_strict(parameters: Mapping[str, Any]) -> bool:
     # Sent as the server wrote it, so it has to be strict as it is.
-    try:
-        return strict_form(parameters) == parameters
-    except NotStrictError:
-        return False
+    form = strict_schema(parameters, references="put in place")
+    return not form.losses and form.schema == parameters
 
 
 def _names(given: Collection[str], option: str) -> frozenset[str]:

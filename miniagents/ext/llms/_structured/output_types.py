@@ -10,7 +10,7 @@ from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema
 
 from miniagents.errors import MiniAgentsError
-from miniagents.ext.llms._structured.strict_schema import strict_schema
+from miniagents.ext.llms._common.strict_schema import strict_schema
 from miniagents.ext.llms.model_events import OutputSchema
 from miniagents.promising.sentinels import NO_VALUE
 
@@ -58,9 +58,9 @@ class OutputType:
             self._wrapper = wrapper = cast("type[_Wrapper[Any]]", cast("Any", _Wrapper)[kind])
             raw = wrapper.model_json_schema(schema_generator=_WithoutFieldTitles)
             del raw["title"]
-        schema, is_strict = strict_schema(raw)
+        form = strict_schema(raw)
         name = re.sub(r"[^a-zA-Z0-9]+", "_", self.name).strip("_")[:_MAX_NAME_LENGTH]
-        self.schema = OutputSchema(name=name or "answer", schema=schema, strict=is_strict)
+        self.schema = OutputSchema(name=name or "answer", schema=form.schema, strict=form.is_strict)
 
     def from_json(self, text: str, *, allow_bare: bool = True) -> Any:
         """Validate a JSON text, the wrapping object taken off; with `allow_bare` it may be missing.

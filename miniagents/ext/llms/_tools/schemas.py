@@ -1,4 +1,4 @@
-"""The arguments of a tool: their JSON schema, how the text of a call becomes values, and what strict mode can express.
+"""The arguments of a tool: their JSON schema, and how the text of a call becomes values.
 
 The schema comes from the parameters of a function or an agent: their annotations (by pydantic), defaults, and what the
 docstring says about them.
@@ -8,7 +8,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, cast, get_args, get_origin
+from typing import Annotated, Any, cast, get_args, get_origin
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -20,14 +20,12 @@ from miniagents.ext.llms.errors import LLMError
 
 __all__ = [
     "ArgumentsModel",
-    "NotStrictError",
     "ToolArgumentsError",
     "ToolDefinitionError",
     "annotations_of",
     "any_arguments",
     "can_be_argument",
     "is_of",
-    "strict_form",
     "without_titles",
 ]
 
@@ -38,20 +36,6 @@ class ToolDefinitionError(LLMError, TypeError):
 
 class ToolArgumentsError(LLMError, ValueError):
     """A model called a tool with arguments that the tool does not take."""
-
-
-class NotStrictError(ValueError):
-    """A schema that providers cannot enforce.
-
-    Attributes:
-        where: the property that is the reason.
-        why: what is wrong with it.
-    """
-
-    def __init__(self, where: str, why: str) -> None:
-        self.where = where
-        self.why = why
-        super().__init__(f"`{where}` {why}")
 
 
 # A number where a text is wanted, such as a postcode, is what models write, and no mistake.
@@ -222,77 +206,6 @@ def _untitled(node: Any, *, is_names: bool) -> Any:
         for key, value in cast("dict[str, Any]", node).items()
         if is_names or key != "title"
     }
-
-
-# -- strict mode ------------------------------------------------------------------------------------------------------
-
-# What all providers that enforce schemas can enforce.
-_KEYWORDS: Final = frozenset(
-    ["type", "properties", "required", "additionalProperties", "items", "enum", "const", "anyOf", "description"]
-)
-_FORMATS: Final = frozenset(["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"])
-_WITHOUT_EFFECT: Final = frozenset(["title", "discriminator", "$defs", "$schema"])
-
-
-def strict_form(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the schema in the form that providers can enforce: every property required, no others allowed.
-
-    References are put in place; an optional property whose default is None becomes one that may be null.
-
-    Raises:
-        NotStrictError: it cannot be expressed so.
-    """
-    return _strict(dict(schema), "the arguments", schema.get("$defs", {}), frozenset())
-
-
-def _strict(node: dict[str, Any], where: str, definitions: Mapping[str, Any], seen: frozenset[str]) -> dict[str, Any]:
-    reference = node.pop("$ref", None)
-    if reference is not None:
-        name = reference.removeprefix("#/$defs/")
-        if name in seen or name not in definitions:
-            raise NotStrictError(where, "is of a type that contains itself")
-        return _strict({**definitions[name], **node}, where, definitions, seen | {name})
-    if "oneOf" in node:
-        node["anyOf"] = node.pop("oneOf")
-    kept = {key: value for key, value in node.items() if key not in _WITHOUT_EFFECT}
-    known = _KEYWORDS | {"format"} if kept.get("format") in _FORMATS else _KEYWORDS
-    foreign = next((key for key in kept if key not in known), None)
-    if foreign is not None:
-        raise NotStrictError(where, f"needs `{foreign}`")
-    if not kept.keys() & {"type", "anyOf", "enum", "const"}:
-        raise NotStrictError(where, "may be anything")
-    if "anyOf" in kept:
-        kept["anyOf"] = [_strict(dict(choice), where, definitions, seen) for choice in kept["anyOf"]]
-    if kept.get("type") == "array":
-        if "items" not in kept:
-            raise NotStrictError(where, "is a list of anything")
-        kept["items"] = _strict(dict(kept["items"]), f"{where}[]", definitions, seen)
-    if kept.get("type") == "object":
-        return _strict_object(kept, where, definitions, seen)
-    return kept
-
-
-def _strict_object(
-    node: dict[str, Any], where: str, definitions: Mapping[str, Any], seen: frozenset[str]
-) -> dict[str, Any]:
-    if node.get("additionalProperties", False) is not False or "properties" not in node:
-        raise NotStrictError(where, "may have any keys")
-    required = node.get("required", [])
-    properties: dict[str, Any] = {}
-    for name, given in node["properties"].items():
-        path = name if where == "the arguments" else f"{where}.{name}"
-        found = dict(given)
-        if name not in required and not _is_none_by_default(found):
-            default = f" ({found['default']!r})" if "default" in found else ""
-            raise NotStrictError(path, f"has a default{default}, and strict mode wants every property")
-        found.pop("default", None)
-        properties[name] = _strict(found, path, definitions, seen)
-    return {**node, "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-def _is_none_by_default(node: Mapping[str, Any]) -> bool:
-    choices = cast("list[Mapping[str, Any]]", node.get("anyOf", []))
-    return "default" in node and node["default"] is None and any(choice.get("type") == "null" for choice in choices)
 
 
 def is_of(hint: Any, kind: type[Any]) -> bool:

@@ -11,18 +11,17 @@ from typing import Any, Literal, TypeAlias, cast, overload
 from pydantic_core import to_json
 
 from miniagents._agent_kit import kit_of
+from miniagents.ext.llms._common.strict_schema import strict_schema
 from miniagents.ext.llms._tools.approval import ApprovalRule, checked_rule
 from miniagents.ext.llms._tools.docstrings import read_docstring
 from miniagents.ext.llms._tools.results import call, reply_with
 from miniagents.ext.llms._tools.schemas import (
     ArgumentsModel,
-    NotStrictError,
     ToolDefinitionError,
     annotations_of,
     any_arguments,
     can_be_argument,
     is_of,
-    strict_form,
 )
 from miniagents.ext.llms.model_events import ToolSchema
 from miniagents.interaction import InteractionContext
@@ -346,21 +345,20 @@ def _changed(given: Tool, options: _Options) -> Tool:
 def _schema(name: str, description: str, parameters: dict[str, Any], options: _Options, origin: str) -> ToolSchema:
     if options.strict:
         return ToolSchema(name, description, _demand_strict(parameters, origin), strict=True)
-    if options.strict is None:
-        try:
-            return ToolSchema(name, description, strict_form(parameters), strict=True)
-        except NotStrictError:
-            pass
+    form = strict_schema(parameters, references="put in place")
+    if options.strict is None and not form.losses:
+        return ToolSchema(name, description, form.schema, strict=True)
     return ToolSchema(name, description, parameters)
 
 
 def _demand_strict(parameters: Any, origin: str) -> dict[str, Any]:
-    try:
-        return strict_form(parameters)
-    except NotStrictError as error:
+    form = strict_schema(parameters, references="put in place")
+    for loss in form.losses:
         raise ToolDefinitionError(
-            f"{_sentence(origin)} cannot be a strict tool: {error}. Change that, or leave out `strict=True`."
-        ) from error
+            f"{_sentence(origin)} cannot be a strict tool: `{loss.where or 'the arguments'}` {loss.why}. Change that, "
+            "or leave out `strict=True`."
+        )
+    return form.schema
 
 
 def _sentence(origin: str) -> str:

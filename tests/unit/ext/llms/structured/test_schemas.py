@@ -181,7 +181,10 @@ def test_what_strict_mode_cannot_express_is_no_strict_schema(kind: Any) -> None:
 
 
 def test_a_fixed_number_of_like_things_is_a_list() -> None:
-    assert output_schema(tuple[float, float]).schema["properties"]["value"] == {
+    pair = output_schema(tuple[float, float])
+
+    assert pair.strict
+    assert pair.schema["properties"]["value"] == {
         "type": "array",
         "items": {"type": "number"},
         "description": "(at least 2 items; at most 2 items)",
@@ -206,6 +209,16 @@ def test_a_type_without_a_json_form_is_refused_with_what_to_give_instead() -> No
 
     with pytest.raises(NotAnOutputTypeError, match="No JSON schema can be made of .*Engine.* Give a pydantic model"):
         output_schema(Engine)
+
+
+class Lesson(BaseModel):
+    class_: str
+    room: int
+
+
+def test_a_key_called_class_that_is_not_ours_is_asked_for_like_any_other() -> None:
+    assert output_schema(Lesson).schema["required"] == ["class_", "room"]
+    assert validated('{"class_": "biology", "room": 4}', Lesson) == Lesson(class_="biology", room=4)
 
 
 def test_our_own_messages_do_not_ask_for_the_name_of_their_class() -> None:

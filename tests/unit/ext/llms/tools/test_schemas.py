@@ -7,7 +7,6 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -294,79 +293,6 @@ async def test_a_tool_can_be_made_of_a_schema_and_an_agent(mini_agents: MiniAgen
     made = Tool(ToolSchema("pay", "Pay.", parameters), pay)
 
     assert [str(reply) for reply in await made.inquire(amount=1.5, currency="EUR")] == ["1.5 EUR"]
-
-
-# ------------------------------------------------------------------------------------------------------ strict mode
-
-
-def test_a_schema_is_strict_where_that_can_be_expressed() -> None:
-    def move(to: Place, size: Size, unit: Unit | None = None) -> None: ...
-
-    def stay(size: Size, until: date, unit: Unit | None = None) -> None:
-        """Stay.
-
-        Args:
-            size: How big.
-        """
-
-    assert not as_tool(move).schema.strict  # `Place` has a default that is not None
-    schema = as_tool(stay).schema
-    assert schema.strict
-    assert schema.parameters == {
-        "type": "object",
-        "properties": {
-            "size": {
-                "type": "object",
-                "description": "How big.",
-                "properties": {"width": {"type": "integer"}},
-                "required": ["width"],
-                "additionalProperties": False,
-            },
-            "until": {"type": "string", "format": "date"},
-            "unit": {"anyOf": [{"enum": ["C", "F"], "type": "string"}, {"type": "null"}]},
-        },
-        "required": ["size", "until", "unit"],
-        "additionalProperties": False,
-    }
-
-
-class Tree(BaseModel):
-    branches: list["Tree"]
-
-
-@pytest.mark.parametrize(
-    ("annotation", "says"),
-    [
-        (Annotated[int, Field(ge=1)], "`x` needs `minimum`"),
-        (dict[str, int], "`x` may have any keys"),
-        (Any, "`x` may be anything"),
-        (Path, "`x` needs `format`"),
-        (list[Place], "`x[].height_m` has a default (0), and strict mode wants every property"),
-        (Tree, "`x.branches[]` is of a type that contains itself"),
-    ],
-    ids=["bound", "dict", "any", "format", "nested default", "recursive"],
-)
-def test_demanding_strict_mode_where_it_cannot_be_names_the_property(annotation: Any, says: str) -> None:
-    def look(x) -> None: ...
-
-    look.__annotations__["x"] = annotation
-
-    assert not as_tool(look).schema.strict
-    with pytest.raises(ToolDefinitionError) as raised:
-        as_tool(look, strict=True)
-    assert str(raised.value) == (
-        f"The function `look` cannot be a strict tool: {says}. Change that, or leave out `strict=True`."
-    )
-
-
-def test_a_schema_by_hand_that_is_not_as_strict_as_it_says_is_refused() -> None:
-    @miniagent
-    async def pay(ctx: InteractionContext, amount: float) -> None: ...
-
-    parameters = {"type": "object", "properties": {"amount": {"type": "number", "minimum": 0}}, "required": ["amount"]}
-
-    with pytest.raises(ToolDefinitionError, match="`amount` needs `minimum`"):
-        Tool(ToolSchema("pay", "Pay.", parameters, strict=True), pay)
 
 
 # ------------------------------------------------------------------------------------------------------ mistakes
