@@ -24,6 +24,7 @@ from prompt_toolkit.styles import Style
 
 from miniagents.cli.slash_commands import COMMANDS
 from miniagents.ext._interrupts import ctrl_c_calls
+from miniagents.ext.llms._tools.approval import typed_approval
 from miniagents.ext.llms.tools import ApprovalMessage
 
 if TYPE_CHECKING:
@@ -227,12 +228,9 @@ async def ask_yes_or_no(look: "Look") -> ApprovalMessage:
             answer = await session.prompt_async([("class:prompt", _QUESTION)], handle_sigint=False)
         except EOFError:
             return ApprovalMessage(approved=False, reason="nobody is at the console any more")
-        word, _, reason = answer.strip().partition(" ")
-        word = word.strip(",.;:!").lower()
-        if word in ("y", "yes"):
-            return ApprovalMessage(approved=True)
-        if word in ("n", "no"):
-            return ApprovalMessage(approved=False, reason=reason.strip() or None)
+        verdict = typed_approval(answer)
+        if verdict is not None:
+            return verdict
 
 
 def _forget_keys() -> None:

@@ -4,7 +4,6 @@ They are made for models, and work with any agent.
 """
 
 import asyncio
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, TypeAlias, cast, get_args
 
@@ -12,6 +11,7 @@ from miniagents.errors import LLMError, MiniAgentsError, PromiseCancelledError, 
 from miniagents.ext._checked_settings import Errors, checked_agent, checked_errors, checks_settings
 from miniagents.ext._first_sign import Fault, Sign, copy_of, fault_of, first_sign
 from miniagents.ext.limited import AgentTimeoutError
+from miniagents.ext.llms._common.yes_or_no import read_yes_or_no
 from miniagents.ext.llms.llm_messages import AssistantMessage, LLMMessage
 from miniagents.interaction import InteractionContext
 from miniagents.message_sequence import MessageSequencePromise
@@ -23,7 +23,8 @@ _Failures: TypeAlias = list[tuple[str, Exception]]
 
 _OnBlock: TypeAlias = Literal["reply", "raise"]
 
-_TEXT_VERDICT: Final = re.compile(r"\W*(?:(yes|pass|passed)|no|fail|failed)\b\W*", re.IGNORECASE)
+_PASSES: Final = ("yes", "pass", "passed")
+_FAILS: Final = ("no", "fail", "failed")
 
 
 class NotAnAgentInListError(MiniAgentsError, TypeError):
@@ -297,10 +298,8 @@ def _verdict_in(message: Message) -> VerdictMessage | None:
     if isinstance(passed, bool):
         reason = getattr(parsed, "reason", None)
         return VerdictMessage(passed=passed, reason=None if reason is None else str(reason))
-    found = _TEXT_VERDICT.match(str(message))
-    if found is None:
-        return None
-    return VerdictMessage(passed=found[1] is not None, reason=str(message)[found.end() :].strip() or None)
+    said = read_yes_or_no(str(message), yes=_PASSES, no=_FAILS)
+    return None if said is None else VerdictMessage(passed=said.is_yes, reason=said.reason)
 
 
 def _drop(answer: MessageSequencePromise) -> None:

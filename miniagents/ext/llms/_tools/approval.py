@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import re
 import sys
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic_core import from_json, to_json
 
+from miniagents.ext.llms._common.yes_or_no import YesOrNo, read_yes_or_no
 from miniagents.ext.llms.llm_messages import ToolCallMessage
 from miniagents.interaction import InteractionContext
 from miniagents.messages import Message
@@ -18,7 +18,6 @@ from miniagents.miniagents import MiniAgent, MiniAgents, miniagent
 ApprovalRule: TypeAlias = bool | Collection[str] | Callable[[ToolCallMessage], bool | Awaitable[bool]]
 """Which calls need an approval: all, none, those of the named tools, or those for which a function says so."""
 
-_YES_OR_NO = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _ASKED_AGAIN = "Please begin your answer with yes or no."
 _KEY_IN_CONTEXT = "approvals at the console"
 
@@ -82,12 +81,16 @@ def _verdict(replies: tuple[Message, ...]) -> ApprovalMessage | None:
         if isinstance(approved, bool):
             reason = reply.get("reason")
             return ApprovalMessage(approved=approved, reason=None if reason is None else str(reason))
-    text = "\n\n".join(str(reply) for reply in replies)
-    found = _YES_OR_NO.match(text)
-    if found is None:
-        return None
-    reason = text[found.end() :].strip(" ,.:;-!*_\n\t")
-    return ApprovalMessage(approved=found[1].lower() == "yes", reason=reason or None)
+    return _as_approval(read_yes_or_no("\n\n".join(str(reply) for reply in replies)))
+
+
+def typed_approval(answer: str) -> ApprovalMessage | None:
+    """Give what a person has typed to approve a call or not, `y` and `n` for short; None if it is neither."""
+    return _as_approval(read_yes_or_no(answer, yes=("yes", "y"), no=("no", "n")))
+
+
+def _as_approval(answer: YesOrNo | None) -> ApprovalMessage | None:
+    return None if answer is None else ApprovalMessage(approved=answer.is_yes, reason=answer.reason)
 
 
 @dataclass
@@ -125,8 +128,7 @@ async def console_approval_agent(ctx: InteractionContext) -> None:
                     answer = await ask_person(console.dialog)
             except EOFError:
                 answer = "no, nobody is at the console any more"
-    short = {"y": "yes", "n": "no"}.get(answer.strip().lower())
-    ctx.reply(short or answer)
+    ctx.reply(typed_approval(answer) or answer)
 
 
 def _question(messages: tuple[Message, ...]) -> str:

@@ -173,7 +173,7 @@ class Toolbox:
         verdict = await ask_for_approval(self._approval_agent, call, tool.schema.description)
         if verdict.approved:
             return None
-        why = f" The reason: {verdict.reason}." if verdict.reason else ""
+        why = f" The reason: {verdict.reason.rstrip('.')}." if verdict.reason else ""
         return f"This call of `{call.tool_name}` was not approved, so it was not run.{why}"
 
     def _log(self, call: ToolCallMessage, error: Exception) -> None:

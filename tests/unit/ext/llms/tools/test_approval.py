@@ -58,12 +58,13 @@ async def test_the_approval_agent_sees_the_call_and_what_the_tool_does(mini_agen
         (ApprovalMessage(approved=False), _DENIED),
         (ApprovalMessage(approved=False, reason="it is mine"), f"{_DENIED} The reason: it is mine."),
         ({"approved": False, "reason": "no time"}, f"{_DENIED} The reason: no time."),
+        (ApprovalMessage(approved=False, reason="It is mine."), f"{_DENIED} The reason: It is mine."),
         ("No, not today.", f"{_DENIED} The reason: not today."),
         ("**NO**", _DENIED),
         ("yes", "deleted a"),
         ("Yes, go on", "deleted a"),
     ],
-    ids=["message", "with reason", "dict", "text", "bold", "yes", "yes and more"],
+    ids=["message", "with reason", "dict", "sentence", "text", "bold", "yes", "yes and more"],
 )
 async def test_an_answer_is_a_message_or_begins_with_yes_or_no(answer: Any, says: str, mini_agents: MiniAgents) -> None:
     boss, _ = answering(answer)
@@ -219,13 +220,13 @@ def test_by_default_the_person_at_the_console_is_asked_one_question_at_a_time(tm
             'SCRIPTED_AGENT wants to call `delete` with {"path":"a\\n\\u001b[2J"}\nMay it? (yes / no)' in terminal.text
         )
         assert terminal.text.count("May it?") == 1
-        terminal.type("n\r")
+        terminal.type("n, not that\r")
         terminal.wait_for("USER:", times=2)
         terminal.type("Yes\r")
 
         assert terminal.exit_code() == 0
 
-    assert f"[{_DENIED}]\n[deleted b]" in terminal.text
+    assert f"[{_DENIED} The reason: not that.]\n[deleted b]" in terminal.text
 
 
 def test_ctrl_d_at_the_question_is_a_no_and_ctrl_c_ends_the_program(tmp_path: Path) -> None:
