@@ -14,7 +14,7 @@ from miniagents.ext.llms._bedrock.answer import ConverseReader
 from miniagents.ext.llms._bedrock.call import NotAnAnswerError, converse, make_tell
 from miniagents.ext.llms._bedrock.models import check_model_options
 from miniagents.ext.llms._bedrock.request import PROVIDER, converse_request
-from miniagents.ext.llms._common.faults import fault_class, reported_fault, sdk_fault
+from miniagents.ext.llms._common.faults import fault_class, in_short, reported_fault, sdk_fault, told_as_faults
 from miniagents.ext.llms._common.secrets import secret_of
 from miniagents.ext.llms._common.setting_checks import sendable_key
 from miniagents.ext.llms.errors import (
@@ -41,7 +41,6 @@ _TIMEOUT_S: Final = 600.0
 _CONNECT_TIMEOUT_S: Final = 20.0
 # boto3 would keep ten, and complain about every further one.
 _CONNECTIONS: Final = 1000
-_SHOWN_CHARACTERS: Final = 200
 _OF_THE_CREDENTIALS: Final = frozenset(
     {
         "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound", "SSOError",
@@ -117,22 +116,11 @@ class BedrockAgent(LLMAgent):
         arguments = converse_request(request, agent_alias=self.agent_alias)
         client = await self._client(request.parameters.get("timeout"))
         reader = ConverseReader(who=self.who, model=request.model, provider=self.provider)
-        try:
+        with told_as_faults(self.fault_of, lambda: reader.request_id):
             async with aclosing(converse(client, arguments, stream=request.stream)) as received:
                 async for piece in received:
                     for event in self._read(reader, piece):
                         yield event
-        except NotAnAnswerError as error:
-            raise self._unreadable(error.data.decode(errors="replace"), reader.request_id) from error
-        except LLMError:
-            raise
-        except Exception as error:
-            fault = self.fault_of(error)
-            if fault is None:
-                raise
-            # What breaks a stream does not know whose it was.
-            fault.request_id = fault.request_id or reader.request_id
-            raise fault from error
         yield reader.ended()
 
     def _read(self, reader: ConverseReader, piece: dict[str, Any]) -> Iterator[ModelEvent]:
@@ -165,13 +153,15 @@ class BedrockAgent(LLMAgent):
 
     def fault_of(self, error: Exception) -> LLMError | None:
         """The error of our tree for what boto3, or urllib3 below it, threw."""
+        if isinstance(error, NotAnAnswerError):
+            return self._unreadable(error.data.decode(errors="replace"), None)
         kinds = {base.__name__ for base in type(error).__mro__}
         if "ClientError" in kinds:
             return self._reported(error)
         if kinds & _OF_THE_CREDENTIALS:
             return self._fault(
                 AuthenticationError,
-                f"{self.who} has no AWS credentials ({_short(error)}): set AWS_ACCESS_KEY_ID and "
+                f"{self.who} has no AWS credentials ({in_short(error)}): set AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or a key of Bedrock in AWS_BEARER_TOKEN_BEDROCK, or give "
                 "`api_key=`.",
             )
@@ -184,12 +174,13 @@ class BedrockAgent(LLMAgent):
             return self._unreadable(str(error), None)
         if isinstance(error, ValueError) or "ParamValidationError" in kinds:
             # What the SDK itself finds wrong, before anything is sent.
-            return self._fault(BadRequestError, f"{self.who} cannot be asked like this: {_short(error)}")
+            return self._fault(BadRequestError, f"{self.who} cannot be asked like this: {in_short(error)}")
         known = sdk_fault(self.who, error, provider=self.provider, model=self.model)
         if known is None and kinds & _OF_THE_CONNECTION:
             return self._fault(
                 ConnectionLostError,
-                f"The connection to {self.who} could not be made, or broke ({type(error).__name__}: {_short(error)}).",
+                f"The connection to {self.who} could not be made, or broke "
+                f"({type(error).__name__}: {in_short(error)}).",
             )
         return known
 
@@ -198,7 +189,7 @@ class BedrockAgent(LLMAgent):
 
     def _unreadable(self, data: str, request_id: str | None) -> ProviderError:
         return ProviderError(
-            f"{self.who} answered with something else than an answer: {_short(data)!r}. Is `base_url` right?",
+            f"{self.who} answered with something else than an answer: {in_short(data)!r}. Is `base_url` right?",
             provider=self.provider,
             model=self.model,
             request_id=request_id,
@@ -228,11 +219,6 @@ class BedrockAgent(LLMAgent):
                 request_id=fault.request_id,
             )  # fmt: skip
         return fault
-
-
-def _short(text: object) -> str:
-    words = " ".join(str(text).split())
-    return words if len(words) <= _SHOWN_CHARACTERS else f"{words[:_SHOWN_CHARACTERS]}..."
 
 
 @dataclass(frozen=True)

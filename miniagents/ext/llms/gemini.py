@@ -5,11 +5,11 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Final, Protocol, cast
+from typing import Annotated, Any, ClassVar, Protocol, cast
 
 from pydantic import SkipValidation, ValidationError
 
-from miniagents.ext.llms._common.faults import reported_fault, sdk_fault
+from miniagents.ext.llms._common.faults import in_short, reported_fault, sdk_fault, told_as_faults
 from miniagents.ext.llms._common.setting_checks import sendable_key
 from miniagents.ext.llms._gemini.answer import GeminiReader
 from miniagents.ext.llms._gemini.call import (
@@ -34,8 +34,6 @@ from miniagents.ext.llms.llm_common import AssistantMessage, LLMAgent
 from miniagents.ext.llms.model_events import ModelEvent, ModelRequest
 from miniagents.messages import Message
 from miniagents.miniagents import miniagent
-
-_SHOWN_CHARACTERS: Final = 200
 
 
 class GoogleClient(Protocol):
@@ -104,20 +102,11 @@ class GeminiAgent(LLMAgent):
         reader = GeminiReader(
             who=self.who, model=request.model, provider=self.provider, call_ids=f"{len(request.turns)}_"
         )
-        try:
+        with told_as_faults(self.fault_of, lambda: reader.request_id):
             async with aclosing(responses_of(client.aio.models, arguments, stream=request.stream)) as responses:
                 async for response in responses:
                     for event in reader.take(response):
                         yield event
-        except LLMError:
-            raise
-        except Exception as error:
-            fault = self.fault_of(error)
-            if fault is None:
-                raise
-            # What breaks a stream does not know whose it was.
-            fault.request_id = fault.request_id or reader.request_id
-            raise fault from error
         for event in reader.rest():
             yield event
         yield reader.ended()
@@ -151,7 +140,7 @@ class GeminiAgent(LLMAgent):
         except ValidationError as error:
             wrong = "; ".join(f"`{'.'.join(map(str, one['loc']))}`: {one['msg']}" for one in error.errors())
             raise BadRequestError(
-                f"{self.who} cannot be asked like this: {_short(wrong)}", provider=self.provider, model=self.model
+                f"{self.who} cannot be asked like this: {in_short(wrong)}", provider=self.provider, model=self.model
             ) from error
 
     def fault_of(self, error: Exception) -> LLMError | None:
@@ -166,14 +155,14 @@ class GeminiAgent(LLMAgent):
         if kinds & {"NotGeminiError", "UnknownApiResponseError", "JSONDecodeError", "ValidationError"}:
             raw = getattr(error, "doc", None) or str(error)
             return ProviderError(
-                f"{self.who} answered with something else than an answer: {_short(raw)}. Is `base_url` right?",
+                f"{self.who} answered with something else than an answer: {in_short(raw)}. Is `base_url` right?",
                 provider=self.provider,
                 model=self.model,
                 raw_text=str(raw),
             )
         if kinds & {"DefaultCredentialsError", "RefreshError", "GoogleAuthError"} and "TransportError" not in kinds:
             return AuthenticationError(
-                f"{self.who} has no access to Vertex AI ({_short(str(error))}): run `gcloud auth application-default "
+                f"{self.who} has no access to Vertex AI ({in_short(error)}): run `gcloud auth application-default "
                 "login`, or give `project=` and `credentials=`, or set GEMINI_API_KEY and `vertexai=False`.",
                 provider=self.provider,
                 model=self.model,
@@ -181,7 +170,7 @@ class GeminiAgent(LLMAgent):
         if isinstance(error, ValueError):
             # What the SDK itself finds wrong, before anything is sent.
             return BadRequestError(
-                f"{self.who} cannot be asked like this: {_short(str(error))}", provider=self.provider, model=self.model
+                f"{self.who} cannot be asked like this: {in_short(error)}", provider=self.provider, model=self.model
             )
         return sdk_fault(self.who, error, provider=self.provider, model=self.model)
 
@@ -213,8 +202,3 @@ class GeminiAgent(LLMAgent):
 def _options_of(types: Any) -> Mapping[str, str]:
     fields = types.GenerateContentConfig.model_fields
     return {**{field.alias: name for name, field in fields.items() if field.alias}, **{name: name for name in fields}}
-
-
-def _short(text: str) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= _SHOWN_CHARACTERS else f"{words[:_SHOWN_CHARACTERS]}..."

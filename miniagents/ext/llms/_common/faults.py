@@ -4,8 +4,8 @@ The names are those of the APIs of OpenAI, Anthropic, Google and Amazon, as thei
 """
 
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
 
@@ -31,6 +31,7 @@ It is where OpenAI's SDK draws the line.
 """
 
 _SHOWN_CHARACTERS: Final = 500
+_QUOTED_CHARACTERS: Final = 200
 _REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid")
 
 _OF_STATUS: Final[dict[int, Fault]] = {
@@ -177,6 +178,32 @@ def sdk_fault(who: str, error: Exception, *, provider: str, model: str) -> LLMEr
             model=model,
         )
     return None
+
+
+@contextmanager
+def told_as_faults(
+    fault_of: Callable[[Exception], LLMError | None], request_id: Callable[[], str | None]
+) -> Generator[None]:
+    """Raise what goes wrong inside of the block as the error of our tree that it is, with the request's name.
+
+    What breaks a stream does not know whose it was, so `request_id` gives the name that was read before.
+    """
+    try:
+        yield
+    except LLMError:
+        raise
+    except Exception as error:
+        fault = fault_of(error)
+        if fault is None:
+            raise
+        fault.request_id = fault.request_id or request_id()
+        raise fault from error
+
+
+def in_short(text: object) -> str:
+    """Give a text on one line, or the beginning of it, as errors quote it."""
+    words = " ".join(str(text).split())
+    return words if len(words) <= _QUOTED_CHARACTERS else f"{words[:_QUOTED_CHARACTERS]}..."
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
