@@ -42,7 +42,7 @@ class Run(Protocol):
     def state_of(self, key: str, /) -> str | None: ...
     def attempts_of(self, key: str, /) -> int: ...
     async def find_call(self, key: str, call: StartedCall, /) -> FinishedCall | None: ...
-    async def find_equal_call(self, call: StartedCall, /) -> FinishedCall | None: ...
+    async def find_equal_call(self, call: StartedCall, /, *, same_parent: bool = False) -> FinishedCall | None: ...
     async def call_started(self, call: StartedCall, /, *, durability: Durability | None = None) -> None: ...
     async def call_replied(self, key: str, position: int, reply: Reply, /) -> None: ...
 
@@ -81,7 +81,7 @@ class CallNode:
 
     Attributes:
         key: what it is known by; the same one each time that the run is resumed.
-        origin: what its replies are known by where they are handed on; mostly the key, too (see `be_known_by_content`).
+        origin: what its replies are known by where they are handed on; the key, too, but for `be_known_by_content`.
         is_certain: whether the key was made with all of the input, so that no other call can have got it.
         was_there: whether the run knows it from before.
         below: what the calls below it have used, as far as that is recorded there.
@@ -97,16 +97,23 @@ class CallNode:
         self._onces: OnceTasks | None = None
         self.below: UsageTotals | None = None
         if parent is None:
-            self.key = self.origin = ""
+            # So that no service outside takes a call of one run for that of another one.
+            self.key = self.origin = key_of("run", run.run_id, 0)
             self.was_there = True
         else:
             self.key = self.origin = key_of(parent.key, like, parent._count(like))
             self.was_there = run.is_resumed and run.state_of(self.key) is not None
 
     def be_known_by_content(self, like: str) -> None:
-        """Be known by the content of the input, which is there now, where the call could not be told apart before."""
+        """Be known by the content of the input, which is there now, and by where it comes from as far as that is known.
+
+        The replies are still known by `origin`: others may have been called with them already.
+        """
         assert self.parent is not None
-        self.key = key_of(self.parent.key, like, self.parent._count(like))
+        if self.is_certain:
+            self.key = key_of(self.origin, like, 0)
+        else:
+            self.key = key_of(self.parent.key, like, self.parent._count(like))
         self.was_there = self.run.is_resumed and self.run.state_of(self.key) is not None
 
     def _count(self, like: str) -> int:

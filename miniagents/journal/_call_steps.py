@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from miniagents.journal._bodies import Row
-from miniagents.journal._sequences import NewSequence, store_sequences
+from miniagents.journal._sequences import EMPTY, NewSequence, ids_of, store_sequences
 from miniagents.journal._store import Statement, Steps, insert_messages
 from miniagents.journal.errors import JournalError
-from miniagents.journal.records import CallFailure
+from miniagents.journal.records import CallFailure, StartedCall
 
 
 class HasOperation(Protocol):
@@ -95,6 +95,15 @@ def equality(agent: str, version: str, settings: str | None, inputs: str | None)
         return None
     text = "\x1f".join((agent, version, settings or "", inputs))
     return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def equality_of(call: StartedCall) -> str | None:
+    """Give what equal calls have in common; None where the inputs are not known."""
+    if call.inputs is None:
+        return None
+    ids = ids_of([message.hash_key for message in call.inputs])
+    settings = None if call.settings is None else call.settings.hash_key
+    return equality(call.agent, call.version, settings, ids[-1] if ids else EMPTY)
 
 
 def store_calls(writes: Sequence[CallWrite], place: str) -> Steps[list[JournalError | None]]:
@@ -187,26 +196,3 @@ def _store_replies(ends: Sequence[End]) -> Steps[None]:
 
 
 _SEQ = "(SELECT seq FROM journal_calls WHERE run = ? AND key = ?)"
-
-
-def store_adopted(start: Start, original_key: str, place: str) -> Steps[None]:
-    """Record a call whose answer is that of another one in its run."""
-    yield from store_calls([start], place)
-    rows = yield Statement(
-        "SELECT seq, state, ended_at, usage FROM journal_calls WHERE run = ? AND key = ?", (start.run_id, original_key)
-    )
-    if not rows or rows[0][1] != "finished":
-        raise JournalError(f"There is no finished call {original_key!r}", place=place, row=f"call {original_key}")
-    original, _, ended_at, _ = rows[0]
-    # What the original has used is not used twice.
-    rows = yield Statement(
-        "UPDATE journal_calls SET state = 'finished', ended_at = ?, outputs = NULL "
-        "WHERE run = ? AND key = ? RETURNING seq",
-        (ended_at, start.run_id, start.key),
-    )
-    yield Statement("DELETE FROM journal_replies WHERE call = ?", (rows[0][0],))
-    yield Statement(
-        "INSERT INTO journal_replies (call, position, hash, tokens) "
-        "SELECT CAST(? AS BIGINT), position, hash, tokens FROM journal_replies WHERE call = ?",
-        (rows[0][0], original),
-    )

@@ -99,17 +99,17 @@ class CassetteRun:
         """None: a cassette knows nothing of keys."""
         return None
 
-    async def find_equal_call(self, call: StartedCall) -> FinishedCall | None:
+    async def find_equal_call(self, call: StartedCall, *, same_parent: bool = False) -> FinishedCall | None:
         """Give the recorded answer of an equal call; None if this one is to be executed, and recorded.
 
-        That of a call that failed is a `FailedCall`.
+        That of a call that failed is a `FailedCall`. With `same_parent` that is none: a cassette knows no parents.
 
         Raises:
             CassetteMissError: in the mode "replay": there is none.
             JournalCorruptError: the answer cannot be made of what stands in the file.
             UnstorableValueError: an input cannot be stored.
         """
-        if call.inputs is None:
+        if call.inputs is None or same_parent:
             return None
         asked = self._asked_call(call, call.inputs)
         found = self._tape.find(asked)

@@ -43,11 +43,12 @@ class Origins:
         pieces = requests.pieces
         # Most calls get one message, as it is.
         if requests.end is not None and len(pieces) == 1 and pieces[0].__class__ in (str, Message):
-            return Identity(self._part(pieces, 0), is_certain=True, is_content=True)
+            return Identity(self._part(pieces, 0).text, is_certain=True, is_content=True)
         parts = list(self._parts(requests))
-        return Identity(" ".join(parts), _OPEN not in parts, is_content=False)
+        texts = [part.text for part in parts]
+        return Identity(" ".join(texts), _OPEN.text not in texts, all(part.is_content for part in parts))
 
-    def _parts(self, root: SequenceBuffer) -> Iterator[str]:
+    def _parts(self, root: SequenceBuffer) -> "Iterator[_Part]":
         stack: list[tuple[SequenceBuffer, int]] = [(root, 0)]
         while stack:
             buffer, index = stack.pop()
@@ -63,10 +64,10 @@ class Origins:
                 nested = cast("SequenceBuffer", piece.buffer())
                 skipped = offset_of(piece)
                 if skipped:
-                    yield f"behind:{skipped}"
+                    yield _Part(f"behind:{skipped}", is_content=False)
                 origin: str | None = getattr(nested, "origin", None)
                 if origin is not None:
-                    yield f"replies:{origin}"
+                    yield _Part(f"replies:{origin}", is_content=False)
                     continue
                 stack.append((buffer, index))
                 stack.append((nested, 0))
@@ -78,18 +79,25 @@ class Origins:
         # Messages that are sent to a call one after another are there, or not, before anything else can happen.
         return buffer.end is not None and (is_root or getattr(buffer, "was_given", False))
 
-    def _part(self, pieces: list[Any], index: int) -> str:
+    def _part(self, pieces: list[Any], index: int) -> "_Part":
         piece = pieces[index]
         if isinstance(piece, Failure):
-            return "failure"
+            return _Part("failure", is_content=False)
         if isinstance(piece, MessagePromise):
             origin = self._of_messages.get(piece)
             if origin is not None:
-                return f"reply:{origin}"
+                return _Part(f"reply:{origin}", is_content=False)
             # What is streamed may be there or not; the next time it may be otherwise.
             outcome: Any = piece.outcome_if_done() if piece.was_given else None
-            return outcome.hash_key if isinstance(outcome, Message) else _OPEN
-        return cast("Message", message_at(pieces, index)).hash_key
+            return _Part(outcome.hash_key, is_content=True) if isinstance(outcome, Message) else _OPEN
+        return _Part(cast("Message", message_at(pieces, index)).hash_key, is_content=True)
 
 
-_OPEN = "..."
+class _Part(NamedTuple):
+    """What one message is known by, or a sequence of them."""
+
+    text: str
+    is_content: bool
+
+
+_OPEN = _Part("...", is_content=False)

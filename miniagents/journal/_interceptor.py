@@ -12,6 +12,7 @@ from miniagents._mini_agents import MiniAgents
 from miniagents._reordering import SequenceReader
 from miniagents._segments import SequenceBuffer
 from miniagents.journal._call_nodes import CallNode, Run
+from miniagents.journal._call_steps import equality_of
 from miniagents.journal._identities import Origins
 from miniagents.journal._keys import likeness, version_of
 from miniagents.journal._leaf_calls import LeafCall
@@ -21,7 +22,7 @@ from miniagents.journal._promises import ReplayedPromise
 from miniagents.journal._work_records import WorkRecords, note_call
 from miniagents.journal.errors import JournalError
 from miniagents.journal.records import EndState, FailedCall, FinishedCall, StartedCall
-from miniagents.journal.run_journal import Durability, equality_of
+from miniagents.journal.run_journal import Durability
 from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import Message
 from miniagents.promising._failure import Failure
@@ -190,13 +191,13 @@ class JournalInterceptor:
         # Whoever gets messages with an error among them is not told apart by these, and is no leaf.
         messages = None if inputs is NO_VALUE or isinstance(inputs, Failure) else cast("tuple[Message, ...]", inputs)
         is_leaf = marks.is_leaf and messages is not None
-        if is_leaf and messages is not None and not identity.is_certain:
+        if is_leaf and messages is not None and not identity.is_content:
             node.be_known_by_content(likeness(agent, version, call.settings, identity.content_of(messages)))
         started = StartedCall(node.key, node.parent_key, agent, version, call.settings, messages)
         if not is_leaf:
             return node, started, None
         leaf = LeafCall(node, started, marks, self._durability, self._trouble)
-        leaf.may_be_another = node.may_be_another or not identity.is_content
+        leaf.has_others_replies = not identity.is_content
         return node, started, leaf
 
     async def _find_memoized(

@@ -44,7 +44,7 @@ class LeafCall:
         "_started",
         "_trouble",
         "failure",
-        "may_be_another",
+        "has_others_replies",
     )
 
     def __init__(
@@ -59,8 +59,8 @@ class LeafCall:
         self._held: list[HeldPromise] = []
         self._is_ending = False
         self._producer = current_producer.get()
-        self.may_be_another = False
-        """Whether its answer may be there under another key: what is above it, or before it, may have been changed."""
+        self.has_others_replies = False
+        """Whether some of its input comes from other calls, so that it is known by these as well."""
         self.failure: BaseException | None = None
         """The first error that stood among its replies."""
 
@@ -75,8 +75,12 @@ class LeafCall:
         if not run.is_resumed and not run.answers_by_content:
             return None
         found = await run.find_call(node.key, self._started)
-        if found is None and (self.may_be_another or run.answers_by_content):
-            found = await run.find_equal_call(self._started)
+        if found is None:
+            if run.answers_by_content or node.may_be_another:
+                found = await run.find_equal_call(self._started)
+            elif self.has_others_replies and run.state_of(node.key) is None:
+                # Those others may have been changed. What is below another parent is found by that one.
+                found = await run.find_equal_call(self._started, same_parent=True)
         if found is None and self._marks.on_uncertain != "retry" and run.state_of(node.key) == "started":
             await self._settle_uncertainty()
         return found

@@ -16,6 +16,7 @@ class Known(NamedTuple):
     equal: str | None
     state: CallState
     attempts: int
+    parent: str | None
 
 
 class Begun(NamedTuple):
@@ -80,9 +81,9 @@ def begin(
     rows = []
     if state != "new":
         rows = yield Statement(
-            "SELECT key, equal, state, attempts FROM journal_calls WHERE run = ? ORDER BY seq", (run_id,)
+            "SELECT key, equal, state, attempts, parent FROM journal_calls WHERE run = ? ORDER BY seq", (run_id,)
         )
-    return Begun(token, {row[0]: Known(row[1], row[2], row[3]) for row in rows}, state != "new")
+    return Begun(token, {row[0]: Known(*row[1:]) for row in rows}, state != "new")
 
 
 def _named(owner: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 from miniagents.journal import _answer_steps, _reading_steps, _run_steps
 from miniagents.journal._beginning import begin
 from miniagents.journal._bodies import Row
+from miniagents.journal._call_steps import equality_of
 from miniagents.journal._classes import SameNameError
 from miniagents.journal._leases import renew_leases, renew_on
 from miniagents.journal._memoizing import InFlight
@@ -35,7 +36,7 @@ from miniagents.journal.records import (
     StartedCall,
     StoredMessage,
 )
-from miniagents.journal.run_journal import Durability, RunJournal, equality_of
+from miniagents.journal.run_journal import Durability, RunJournal
 from miniagents.promising.ext.frozen import Frozen
 
 T = TypeVar("T")

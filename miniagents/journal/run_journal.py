@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from miniagents.journal import _call_steps, _run_steps
+from miniagents.journal._claims import Claims
 from miniagents.journal._journal_of_run import JournalOfRun
 from miniagents.journal._lost_writes import note_lost_write
 from miniagents.journal._reading_ahead import Answers
 from miniagents.journal._reply_steps import store_reply
 from miniagents.journal._run_steps import Begun, Known
-from miniagents.journal._sequences import EMPTY, NewSequence, ids_of
+from miniagents.journal._sequences import NewSequence
 from miniagents.journal._store import Due, Fence, Needs, Operation
 from miniagents.journal._to_rows import ToRows, encoded, error_as_text
 from miniagents.journal._usage_json import encode_usage
@@ -56,9 +57,8 @@ class RunJournal:
         self._store = journal.store
         self._durability: Durability = durability
         self._calls = begun.calls
-        self._claimed: set[str] = set()
         finished = {key: call.equal for key, call in begun.calls.items() if call.state == "finished"}
-        self._answers = Answers(journal.store, run_id, finished)
+        self._claims = Claims(Answers(journal.store, run_id, finished), begun.calls)
         self._from_before = frozenset(begun.calls)
         self._going_on: dict[str, StartedCall] = {}
         self._to_rows = ToRows(self.place)
@@ -94,43 +94,31 @@ class RunJournal:
         Raises:
             JournalCorruptError: a reply does not match its hash, or cannot be made again.
         """
-        if self.state_of(key) != "finished" or key in self._claimed:
-            return None
-        if call is not None and self._calls[key].equal != equality_of(call):
-            return None
-        # Before anything is awaited, so that nobody else gets it meanwhile.
-        self._claimed.add(key)
-        return self._noted(await self._answers.read(key))
+        return self._noted(await self._claims.by_key(key, call))
 
     def _noted(self, found: FinishedCall | None) -> FinishedCall | None:
         if found is not None:
             self._to_rows.were_replied([reply.message.hash_key for reply in found.replies])
         return found
 
-    async def find_equal_call(self, call: StartedCall) -> FinishedCall | None:
+    async def find_equal_call(self, call: StartedCall, *, same_parent: bool = False) -> FinishedCall | None:
         """Give an unclaimed answer of this run to an equal call (agent, version, settings, inputs), and claim it.
 
-        For a program that was edited, so that the keys of its calls are others. The answer is recorded for `call`, too,
-        so that the next time it is found by the key.
+        For a program that was edited, so that the keys of its calls are others; with `same_parent` only of calls below
+        the same parent. The answer is recorded for `call`, too, so that the next time it is found by the key.
         """
-        equal = equality_of(call)
-        for key in self._answers.of_calls_like(equal) if equal is not None else ():
-            if key not in self._claimed and key != call.key:
-                self._claimed |= {key, call.key}
-                found = self._noted(await self._answers.read(key))
-                if found is not None:
-                    try:
-                        await self._adopt(call, key, equal)
-                    except JournalError as error:
-                        # The answer is there all the same.
-                        self._tell_failure(error)
-                    return found
-        return None
-
-    async def _adopt(self, call: StartedCall, original: str, equal: str | None) -> None:
-        start = self._start_of(call, self._to_rows.inputs(call.inputs))
-        self._calls[call.key] = Known(equal, "finished", start.attempts)
-        await self._write(lambda: _call_steps.store_adopted(start, original, self._store.place))
+        found = self._noted(await self._claims.of_equal_call(call, same_parent=same_parent))
+        if found is None:
+            return None
+        try:
+            await self.call_started(call)
+            # What the other one has used is not used twice.
+            replies = [(reply.message, reply.tokens) for reply in found.replies]
+            await self.call_finished(call.key, replies, ended_at=found.ended_at)
+        except JournalError as error:
+            # The answer is there all the same.
+            self._tell_failure(error)
+        return found
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
@@ -143,7 +131,7 @@ class RunJournal:
             UnstorableValueError: its settings or inputs cannot be stored.
         """
         start = self._start_of(call, self._to_rows.inputs(call.inputs))
-        self._calls[call.key] = Known(None, "started", start.attempts)
+        self._calls[call.key] = Known(None, "started", start.attempts, call.parent)
         self._going_on[call.key] = call
 
         due = durability or ("end" if self._durability == "end" else "lazy")
@@ -239,15 +227,12 @@ class RunJournal:
         self._going_on.pop(key, None)
         self._replied.discard(key)
         if known is not None and (key in self._from_before or state == "failed"):
-            # Its answer belongs to the call that has it now.
-            self._claimed.add(key)
-            self._calls[key] = Known(known.equal, state, known.attempts)
+            self._calls[key] = known._replace(state=state)
         else:
             self._calls.pop(key, None)
 
     def _start_of(self, call: StartedCall, inputs: NewSequence | None) -> _call_steps.Start:
-        # What was read of it beforehand is not its answer any longer.
-        self._answers.forget(call.key)
+        self._claims.take(call.key)
         settings, settings_rows = self._to_rows.settings(call.settings)
         known = self._calls.get(call.key)
         return _call_steps.Start(
@@ -385,12 +370,3 @@ class RunJournal:
     async def write_now(self, operation: Operation[T]) -> T:
         """Write; committed when this returns, whatever the durability of the run is (for this package)."""
         return await self._write(operation, durability="step")
-
-
-def equality_of(call: StartedCall) -> str | None:
-    """Give what equal calls have in common; None where the inputs are not known."""
-    if call.inputs is None:
-        return None
-    ids = ids_of([message.hash_key for message in call.inputs])
-    settings = None if call.settings is None else call.settings.hash_key
-    return _call_steps.equality(call.agent, call.version, settings, ids[-1] if ids else EMPTY)

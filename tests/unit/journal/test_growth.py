@@ -33,10 +33,11 @@ async def test_ten_thousand_messages_of_a_kilobyte_take_25_megabytes_and_are_lis
         await run.end()
 
     assert size_of(tmp_path) <= 25_000_000
-    began = time.perf_counter()
+    # The clock of the processor, of all threads, as other programs may have the machine.
+    began = time.process_time()
     async with await Journal.open(sqlite_url) as journal:
         assert len(await collected(journal.log("r"))) == 10_001
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 async def test_a_dialog_takes_space_for_what_is_new_in_each_turn(tmp_path: Path) -> None:
@@ -127,6 +128,9 @@ async def rows_and_bytes_of_dialog(folder: Path, turns: int, talk: str) -> tuple
                 dialog += await assistant.inquire(dialog)
         else:
             await dialog_loop.inquire(user_agent=user_of(turns), assistant_agent=assistant)
+    with contextlib.closing(sqlite3.connect(folder / "runs.db")) as connection:
+        # How full the pages are depends on what was committed together, and so on the machine.
+        connection.execute("VACUUM")
     return rows_in(folder), size_of(folder)
 
 

@@ -67,13 +67,13 @@ async def network(postgres_url: str) -> AsyncIterator[tuple[Network, str]]:
 async def test_a_server_that_says_nothing_is_told_of_and_the_journal_can_be_closed(
     network: tuple[Network, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_postgres, "_SILENT_S", 0.1)
-    monkeypatch.setattr(_postgres, "_RECONNECT_S", 0.2)
     wire, url = network
     journal = await Journal.open(url, busy_timeout_s=0.1)
     run = await journal.begin_run("r")
     await record(run, call("k"), "done")
 
+    monkeypatch.setattr(_postgres, "_SILENT_S", 0.1)
+    monkeypatch.setattr(_postgres, "_RECONNECT_S", 0.2)
     wire.speaks.clear()
 
     async with asyncio.timeout(10):

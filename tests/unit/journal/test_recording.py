@@ -268,13 +268,13 @@ async def test_what_a_run_has_used_is_counted_once_with_models_in_tools_of_model
 async def test_what_is_shared_and_may_change_is_no_part_of_what_a_call_is_known_by(kept: Kept) -> None:
     keys: list[str] = []
 
-    @miniagent(durable=True)
+    @miniagent
     async def worker(ctx: InteractionContext, state: Any = None) -> None:
         keys.append(await ctx.call_key())
 
-    async with kept.mini_agents("one"):
+    async with kept.mini_agents():
         await worker.fork(mutable_state={"state": {"a": 1}}).inquire("x")
-    async with kept.mini_agents("two"):
+    async with kept.mini_agents():
         await worker.fork(mutable_state={"state": {"b": 2}}).inquire("x")
 
     assert len(keys) == 2
