@@ -11,7 +11,6 @@ import re
 import resource
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +87,7 @@ def test_importing_it_loads_few_modules_of_others_beyond_asyncio_and_pydantic() 
     assert len(beyond) <= 20, f"loaded by `import miniagents` beyond {WHAT_IT_MAY_COST!r}: {sorted(beyond)}"
 
 
+@pytest.mark.timeout(120)  # For a machine that does much else; otherwise five rounds are enough.
 def test_importing_it_takes_little_more_time_than_asyncio_and_pydantic(tmp_path: Path) -> None:
     def seconds_of(statement: str) -> float:
         # Of the processor, as the clock on the wall also counts what else the machine does. `os.times()` would do, but
@@ -101,9 +101,8 @@ def test_importing_it_takes_little_more_time_than_asyncio_and_pydantic(tmp_path:
     ours: list[float] = []
     theirs: list[float] = []
     ratio = math.inf
-    give_up_at = time.perf_counter() + 15
     # The shortest of several, interleaved: what else the machine does only ever adds. Busy machines need more of them.
-    while len(ours) < 5 or (ratio > 1.35 and time.perf_counter() < give_up_at):
+    while len(ours) < 5 or (ratio > 1.35 and len(ours) < 40):
         theirs.append(seconds_of(WHAT_IT_MAY_COST))
         ours.append(seconds_of("import miniagents"))
         ratio = min(ours) / min(theirs)

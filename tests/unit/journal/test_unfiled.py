@@ -134,14 +134,12 @@ async def test_the_loop_goes_on_while_a_file_is_locked(tmp_path: Path, sqlite_ur
         await run.call_started(call("k"))
         other = sqlite3.connect(tmp_path / "runs.db")
         other.execute("BEGIN IMMEDIATE")
-        loop = asyncio.get_running_loop()
-        longest = 0.0
+        turns = 0
 
         writing = asyncio.ensure_future(run.call_finished("k", [(Message("late"), None)]))
         while not writing.done():
-            before = loop.time()
+            turns += 1
             await asyncio.sleep(0)
-            longest = max(longest, loop.time() - before)
         other.rollback()
         other.close()
 
@@ -150,7 +148,8 @@ async def test_the_loop_goes_on_while_a_file_is_locked(tmp_path: Path, sqlite_ur
         # So was the beginning, which nothing has waited for.
         with pytest.raises(JournalLockedError):
             await run.flush()
-        assert longest < 0.1
+        # Counted, as a busy machine lets everybody wait: a loop that waits for the file takes one or two, this thousands.
+        assert turns > 100
 
 
 async def test_a_beginning_that_nothing_waits_for_is_committed_within_the_time_it_has(
@@ -162,6 +161,7 @@ async def test_a_beginning_that_nothing_waits_for_is_committed_within_the_time_i
         before = unfiled_in(tmp_path / "runs.db")
 
         async with asyncio.timeout(10):
+            # Nothing tells another connection that something was committed.
             while not unfiled_in(tmp_path / "runs.db") and not [one async for one in journal.log("r")]:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
