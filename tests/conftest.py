@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -30,6 +31,16 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(("ANTHROPIC_", "OPENAI_", "OLLAMA_", "MINIAGENTS_")):
             del os.environ[name]
+
+
+def pytest_collection_finish() -> None:
+    """Take what is there now, all modules and tests, out of the collector's sight: it stays to the end anyway.
+
+    Hundreds of tests collect garbage, or look for who refers to an object. Each would go through all of it every time.
+    A test in which one of these refers to what the test has made lets the collector see them again (`gc.unfreeze()`).
+    """
+    gc.collect()
+    gc.freeze()
 
 
 # First, hence torn down last: after the contexts of other fixtures have ended.

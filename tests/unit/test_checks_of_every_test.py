@@ -20,7 +20,8 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 def run(suite: pytest.Pytester, tests: str) -> pytest.RunResult:
     file = suite.makepyfile(f"import asyncio, logging, time\nimport pytest\nfrom miniagents import miniagent\n{tests}")
-    return suite.runpytest_subprocess("-p", "no:cacheprovider", file, timeout=25)
+    # In one process: our settings would start some more for one or two tests.
+    return suite.runpytest_subprocess("-p", "no:cacheprovider", "-n", "0", file, timeout=25)
 
 
 def test_a_task_that_is_left_behind_fails_the_test(suite: pytest.Pytester) -> None:

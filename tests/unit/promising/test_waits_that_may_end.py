@@ -1,9 +1,10 @@
 """Waits that merely last: they are never taken for a deadlock, only reported when nothing moves."""
 
 import asyncio
+import gc
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -77,6 +78,16 @@ async def test_an_appender_that_a_timer_holds_is_no_deadlock(context: PromisingC
 holders: list[object] = []
 
 
+@pytest.fixture
+def modules_are_seen() -> Iterator[None]:
+    """The collector sees what was there before the tests, as in any program; see `tests/conftest.py`."""
+    gc.unfreeze()
+    yield
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("modules_are_seen")
 async def test_an_appender_that_a_global_holds_is_no_deadlock(context: PromisingContext) -> None:
     def close_all() -> None:
         for holder in holders:
