@@ -182,6 +182,7 @@ def kill_many(plan: Plan) -> dict[str, list[str]]:
 
 
 def until(is_so: Callable[[], bool]) -> None:
+    """Look again and again: it is another process that makes it so."""
     give_up_at = time.monotonic() + HANGS_AFTER_S
     while not is_so():
         assert time.monotonic() < give_up_at

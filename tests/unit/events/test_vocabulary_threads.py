@@ -197,10 +197,15 @@ from miniagents.events import *
 class Text(Event): pass
 class More(Event): pass
 
+all_handled = asyncio.Event()
+
 class Agent(BaseAsyncAgent):
     async def receive_event_async(self, event):
+        # In real time, as threads are at work: the program's last line has been reached by then.
         await asyncio.sleep(0.05)
         print("handled", type(event).__name__, flush=True)
+        if isinstance(event, More):
+            all_handled.set()
         return [More()] if isinstance(event, Text) else []
 
 class Blocking(BaseAgent):
@@ -237,7 +242,7 @@ def routed(*agents):
             async def main():
                 dispatcher = await AsyncDispatcher(routed(Agent(), Hanging())).start()
                 dispatcher.dispatch(Text())
-                await asyncio.sleep(0.2)
+                await all_handled.wait()
             asyncio.run(main())
             """,
             ["handled Text", "handled More"],

@@ -45,9 +45,14 @@ async def test_a_file_that_is_removed_or_replaced_while_it_is_open_is_noticed(
 
 
 _LAZY = """
-import asyncio, os, sys, time
+import asyncio, os, sys, threading
 from miniagents import Message
 from miniagents.journal import Journal, StartedCall
+
+async def see_it_finished(key):
+    async with await Journal.open(sys.argv[1], read_only=True) as reader, asyncio.timeout(20):
+        while key not in [one.key async for one in reader.log("r") if one.state == "finished"]:
+            await asyncio.sleep(0.005)  # nothing tells of what was committed through another connection
 
 async def main():
     journal = await Journal.open(sys.argv[1])
@@ -55,7 +60,9 @@ async def main():
     for key in "ab":
         await run.call_started(StartedCall(key, None, "model"))
         await run.call_finished(key, [(Message("done"), None)])
-        time.sleep(0.5)  # the event loop is busy
+        watching = threading.Thread(target=lambda: asyncio.run(see_it_finished(key)))
+        watching.start()
+        watching.join()  # the event loop is busy meanwhile
     os._exit(9)
 
 asyncio.run(main())

@@ -254,13 +254,14 @@ async def test_the_end_of_an_inner_context_awaits_its_own_work_only() -> None:
     assert outer_promise.done()
 
 
+@pytest.mark.virtual_clock
 async def test_a_lazy_promise_belongs_to_the_context_that_it_was_made_in_wherever_it_is_first_awaited() -> None:
     job = WaitsForRelease()
     async with PromisingContext() as outer:
         promise = Promise(start_asap=False, resolver=job)
         async with PromisingContext():
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(promise.aresolve(), 0.001)
+                await asyncio.wait_for(promise.aresolve(), 60)
             # The inner context ends, and neither waits for the work nor cancels it.
         assert job.state == "running"
         assert PromisingContext.get_current() is outer

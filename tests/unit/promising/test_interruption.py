@@ -16,7 +16,8 @@ async def job(name):
     try:
         await asyncio.Event().wait()
     finally:
-        await asyncio.sleep(0.01)
+        for _ in range(10):
+            await asyncio.sleep(0)
         print(name, "cleaned up")
 
 async def streamer(_):
@@ -79,9 +80,14 @@ def test_ctrl_c_while_the_context_waits_for_its_background_work_ends_it() -> Non
     with running_program(
         PROGRAM
         + """
+async def announce():
+    for _ in range(100):
+        await asyncio.sleep(0)
+    print("ready")
+
 async def only_starts():
     context.start_asap(job("task"))
-    asyncio.get_running_loop().call_later(0.05, print, "ready")
+    context.start_asap(announce())
 
 context.run(only_starts())
 """
@@ -235,7 +241,8 @@ def test_an_exit_of_the_main_function_comes_out_and_background_work_is_cleaned_u
         + """
 async def leave():
     context.start_asap(main())
-    await asyncio.sleep(0.01)
+    for _ in range(100):
+        await asyncio.sleep(0)
     sys.exit(3)
 
 context.run(leave())

@@ -180,6 +180,7 @@ async def test_awaiting_append_gives_way_to_readers(context: PromisingContext) -
 
 async def test_a_tight_loop_that_awaits_append_does_not_starve_a_timer(context: PromisingContext) -> None:
     rang = asyncio.Event()
+    # A real one: virtual time stands still while anything can run, and this loop always can.
     asyncio.get_running_loop().call_later(0.01, rang.set)
 
     with StreamAppender() as appender:

@@ -301,6 +301,7 @@ async def test_a_streamer_that_never_waits_does_not_starve_a_timer(context: Prom
             made += 1
             yield made
 
+    # A real one: virtual time stands still while anything can run, and this streamer always can.
     asyncio.get_running_loop().call_later(0.01, rang.set)
     promise = StreamedPromise(streamer=streamer)
 

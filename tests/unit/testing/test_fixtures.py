@@ -86,7 +86,8 @@ def test_work_that_a_passing_test_left_unfinished_is_awaited(suite: pytest.Pytes
         """
 @miniagent
 async def slow_agent(ctx: InteractionContext) -> None:
-    await asyncio.sleep(0.01)
+    for _ in range(100):
+        await asyncio.sleep(0)
     print("the slow agent has ended")
 
 async def test_it(mini_agents: MiniAgents) -> None:

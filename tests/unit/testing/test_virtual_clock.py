@@ -73,6 +73,7 @@ def test_a_timeout_expires_at_its_exact_time() -> None:
 def test_a_timeout_does_not_expire_while_a_thread_is_at_work() -> None:
     async def main() -> str:
         release = threading.Event()
+        # A short time on the wall, where virtual time would have reached the timeout at once.
         asyncio.get_running_loop().call_later(0.02, release.set)
 
         async with asyncio.timeout(20):
@@ -98,6 +99,7 @@ def test_a_thread_that_outlives_the_program_is_awaited_without_a_warning() -> No
     async def main() -> None:
         work = asyncio.get_running_loop().run_in_executor(None, lambda: ended.append(release.wait(10)))
         await asyncio.sleep(0)
+        # In real time: the program has ended when the thread is let go.
         threading.Timer(0.05, release.set).start()
         work.cancel()
 

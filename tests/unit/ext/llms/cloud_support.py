@@ -18,6 +18,8 @@ async def how_the_last_request_ended(server: ProtocolServer) -> str:
         return await server.requests[-1].ended()
 
 
-async def given_a_moment() -> None:
-    """Let the loop turn, and other threads of this process work."""
-    await asyncio.sleep(0.001)
+async def begun(server: ProtocolServer) -> None:
+    """Wait until a request has arrived at the server, which another thread notes without a word to this loop."""
+    async with asyncio.timeout(10):
+        while not server.requests:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)

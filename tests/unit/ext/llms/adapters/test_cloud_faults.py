@@ -34,7 +34,7 @@ from miniagents.testing.server import (
     Silence,
     UnknownEvent,
 )
-from tests.unit.ext.llms.cloud_support import given_a_moment, how_the_last_request_ended
+from tests.unit.ext.llms.cloud_support import begun, how_the_last_request_ended
 
 AGENTS = {
     "gemini": GeminiAgent.fork(model="gemini-3.8-flash", max_retries=0),
@@ -225,8 +225,7 @@ async def test_so_does_one_that_waits_for_its_first_byte(server: ProtocolServer,
 
     async with MiniAgents():
         replies = agent.inquire("Hi", stream=stream)
-        while not server.requests:
-            await given_a_moment()
+        await begun(server)
         replies.cancel()
 
         assert await how_the_last_request_ended(server) == "closed by the client"

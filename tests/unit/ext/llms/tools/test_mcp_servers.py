@@ -168,7 +168,8 @@ class HTTPServer:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        while not self._server.started:
+        # It sets no event; what keeps it from starting ends its thread.
+        while not self._server.started and self._thread.is_alive():
             time.sleep(0.005)
 
     def stop(self) -> None:

@@ -81,8 +81,7 @@ def stuck() -> str:
 
 async def main():
     async with ScriptedAgent.inquire("go", tools=[stuck], script=Script([tool_call("stuck", {})], "done")):
-        while not begun.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(begun.wait)
     print("left")
 
 MiniAgents().run(main())
