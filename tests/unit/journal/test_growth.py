@@ -118,7 +118,7 @@ def new_folder(path: Path) -> Path:
 
 async def rows_and_bytes_of_dialog(folder: Path, turns: int, talk: str) -> tuple[dict[str, int], int]:
     """Rows of each table, and bytes of the file, of a dialog that is recorded by a context."""
-    async with MiniAgents(journal=f"sqlite:///{folder}/runs.db", run_id="r", durability="lazy"):
+    async with MiniAgents(journal=f"sqlite:///{folder}/runs.db", run_id="r", durability="end"):
         answers = Script(*[f"answer {turn}" for turn in range(turns)])
         assistant = ScriptedAgent.fork(script=answers)
         if talk == "model":
