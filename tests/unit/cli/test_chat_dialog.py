@@ -12,6 +12,7 @@ if sys.platform == "win32":
     pytest.skip("pseudo-terminals are a thing of POSIX", allow_module_level=True)
 
 from miniagents.testing.server import Answer, Gate, ProtocolServer, Usage, start_protocol_server
+from tests.support.delays import Delays
 from tests.unit.ext.terminal import Terminal
 
 CTRL_C, CTRL_D, CTRL_J, UP = "\x03", "\x04", "\n", "\x1b[A"
@@ -190,14 +191,15 @@ def test_ctrl_c_while_tokens_stream_stops_the_turn_and_keeps_what_was_said(
     terminal = chat("--model", f"{provider}:some-model", "--history", str(history), **server.environment)
     say(terminal, "Hi")
     terminal.wait_for("Half")
-    pressed_at = time.monotonic()
+    delays, pressed_at = Delays(), time.monotonic()
+    delays.start()
     terminal.type(CTRL_C)
     terminal.wait_for("\n\nHalf\n(stopped)\n")
 
     ended_at = server.requests[0].ended_at
     assert asyncio.run(server.requests[0].ended()) == "closed by the client"
     assert ended_at is not None
-    assert ended_at - pressed_at < 0.3
+    assert ended_at - pressed_at - delays.until(ended_at) < 0.3
     alias = f"{provider.upper()}_AGENT"
     assert history.read_text() == f"## USER\n\nHi\n\n## ASSISTANT ({alias}, interrupted)\n\nHalf \n\n"
     say(terminal, "Go on?", prompts=2)

@@ -13,6 +13,7 @@ if sys.platform == "win32":
     pytest.skip("pseudo-terminals are a thing of POSIX", allow_module_level=True)
 
 from miniagents.testing.server import Answer, Gate, ProtocolServer, Thinking, ToolCall
+from tests.support.delays import Delays
 from tests.unit.cli.test_chat_dialog import CTRL_C, leave, say, server
 from tests.unit.ext.terminal import Terminal, in_terminal, run_piped
 
@@ -145,12 +146,14 @@ def test_ctrl_c_while_arguments_stream_closes_the_connection(talk, server: Proto
     terminal = talk()
     say(terminal, "1 + 2?")
     terminal.wait_for("→ add({")
-    pressed_at = time.monotonic()
+    delays, pressed_at = Delays(), time.monotonic()
+    delays.start()
     terminal.type(CTRL_C)
     terminal.wait_for("(stopped)")
 
     assert asyncio.run(server.requests[0].ended()) == "closed by the client"
-    assert (server.requests[0].ended_at or 0.0) - pressed_at < 0.3
+    ended_at = server.requests[0].ended_at or 1e9
+    assert ended_at - pressed_at - delays.until(ended_at) < 0.3
     leave(terminal, prompts=2)
     assert len(server.requests) == 1
 

@@ -1,8 +1,10 @@
 """What the tests of the adapters for the clouds have in common."""
 
 import asyncio
+import time
 
 from miniagents.testing.server import ProtocolServer
+from tests.support.delays import Delays
 
 LONGEST_CLOSING_S = 0.3
 
@@ -14,8 +16,12 @@ def add(a: int, b: int) -> int:
 
 async def how_the_last_request_ended(server: ProtocolServer) -> str:
     """How it ended, which has to be within the time that a cancellation may take."""
-    async with asyncio.timeout(LONGEST_CLOSING_S):
-        return await server.requests[-1].ended()
+    delays, began = Delays(), time.monotonic()
+    delays.start()
+    async with asyncio.timeout(5):
+        how = await server.requests[-1].ended()
+    assert time.monotonic() - began - delays.stop() < LONGEST_CLOSING_S
+    return how
 
 
 async def begun(server: ProtocolServer) -> None:
