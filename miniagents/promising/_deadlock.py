@@ -346,6 +346,10 @@ def _parts(task: AnyTask) -> Iterator[object]:
         frame = getattr(part, "cr_frame", None) or getattr(part, "gi_frame", None) or getattr(part, "ag_frame", None)
         if frame is not None:
             yield frame
+        if type(part).__name__ == "async_generator_asend":
+            # One step of an async generator, which does not say of which one.
+            part = next((held for held in gc.get_referents(part) if hasattr(held, "ag_await")), None)
+            continue
         part = getattr(part, "cr_await", None) or getattr(part, "gi_yieldfrom", None) or getattr(part, "ag_await", None)
 
 

@@ -246,6 +246,23 @@ async def test_an_appender_that_a_promise_holds_open_while_it_awaits_what_it_wri
     assert "writes_and_reads" in text
 
 
+async def test_an_appender_that_is_held_inside_of_an_async_generator_is_a_deadlock_all_the_same(
+    context: PromisingContext,
+) -> None:
+    async def writes_and_waits() -> str:
+        with StreamAppender[str]() as appender:
+            appender.append("a")
+            return "".join(await StreamedPromise(streamer=appender))
+
+    async def generator() -> AsyncIterator[str]:
+        yield await writes_and_waits()
+
+    async def reads(_: object) -> list[str]:
+        return [piece async for piece in generator()]
+
+    assert "which only it itself could bring to its end" in await deadlock_of(Promise(resolver=reads))
+
+
 async def test_an_appender_that_a_nested_function_sees_too_is_a_deadlock_all_the_same(
     context: PromisingContext,
 ) -> None:
