@@ -106,6 +106,8 @@ class ToRows:
         return None if messages is None else self._sequence(messages, "inputs")
 
     def _sequence(self, messages: Sequence[Message], field: str) -> NewSequence:
+        if len(messages) == 1:
+            return self._sequence_of_one(messages[0], field)
         # A copy: whoever has given a list may change it.
         made: dict[int, Sequence[Row]] = {}
         hashed = self._hashed(tuple(messages), field, made)
@@ -119,6 +121,16 @@ class ToRows:
                 for row in of_this if of_this is not None else self.rows(messages[index], f"{field}[{index}]"):
                     rows[row.hash] = row
         return NewSequence(hashed.ids, hashed.hashes, known, list(rows.values()))
+
+    def _sequence_of_one(self, message: Message, field: str) -> NewSequence:
+        """Give what the rest of `_sequence` would, of what most calls get."""
+        # See `reply`.
+        rows = self.rows(message, f"{field}[0]")
+        message_hash = rows[-1].hash
+        ids = ids_of((message_hash,))
+        if ids[0] in self._sequences:
+            return NewSequence(ids, (message_hash,), 1, ())
+        return NewSequence(ids, (message_hash,), 0, () if message_hash in self._replied else rows)
 
     def _hashed(self, messages: tuple[Message, ...], field: str, made: dict[int, Sequence[Row]]) -> "_Hashed":
         """Give the hashes of messages, as far as they begin like others a moment ago those of then.
