@@ -156,13 +156,13 @@ class JournalInterceptor:
         replies = shared or proceed()
         try:
             self._in_flight.begin(equal, replies)
-            buffer, position = replies.buffer(), 0
-            async for part in SequenceReader(buffer, raises=False):
+            position = 0
+            async for part in SequenceReader(replies.buffer(), raises=False):
                 if isinstance(part, Failure):
                     leaf.failure = leaf.failure or part.error
                     yield part.receive()
                 else:
-                    taken = leaf.take(part, buffer)
+                    taken = leaf.take(part)
                     self._origins.note(taken, node.origin, position)
                     position += 1
                     yield taken

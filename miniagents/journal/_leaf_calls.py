@@ -20,7 +20,6 @@ from miniagents.journal.records import FinishedCall, StartedCall
 from miniagents.journal.run_journal import Durability
 from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import Message, MessagePromise
-from miniagents.promising._buffer import Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import current_producer
 from miniagents.promising.promising import PromisingContext
@@ -34,6 +33,7 @@ class LeafCall:
     """One call of an agent whose answers are kept whole."""
 
     __slots__ = (
+        "_arrived",
         "_durability",
         "_held",
         "_is_ending",
@@ -57,6 +57,8 @@ class LeafCall:
         self._trouble = trouble
         self._sources: list[MessagePromise] = []
         self._held: list[HeldPromise] = []
+        self._arrived: list[tuple[HeldPromise, int]] = []
+        """Messages that are there, and not yet recorded."""
         self._is_ending = False
         self._producer = current_producer.get()
         self.has_others_replies = False
@@ -110,28 +112,37 @@ class LeafCall:
                 raise
             self._trouble.judge(error)
 
-    def take(self, promise: MessagePromise, replies: Buffer[Any]) -> MessagePromise:
-        """Take one of the `replies` to be recorded, and give what the caller gets in its place."""
+    def take(self, promise: MessagePromise) -> MessagePromise:
+        """Take a reply to be recorded, and give what the caller gets in its place."""
         self._sources.append(promise)
         if self._durability != "step":
             return promise
         held = HeldPromise(promise)
         self._held.append(held)
-        promise.when_done(_Arrival(self, held, len(self._sources) - 1, replies).note)
+        promise.when_done(_Arrival(self, held, len(self._sources) - 1).note)
         return held
 
-    def message_arrived(self, held: HeldPromise, position: int, *, is_over: bool) -> None:
+    def message_arrived(self, held: HeldPromise, position: int) -> None:
         """A message is there whole; if the call is over it is recorded with its end, else by itself."""
         if isinstance(held.source.outcome_if_done(), Failure):
             held.release()
-        elif not is_over and not self._is_ending:
+        elif not self._is_ending:
+            self._arrived.append((held, position))
+            if len(self._arrived) == 1:
+                self._record_unless_over(_TURNS_TO_END)
+
+    def _record_unless_over(self, turns: int) -> None:
+        if self._is_ending:
+            return
+        if turns:
+            # No task for that: most calls end within these turns.
+            asyncio.get_running_loop().call_soon(self._record_unless_over, turns - 1)
+            return
+        arrived, self._arrived = self._arrived, []
+        for held, position in arrived:
             PromisingContext.get_current().start_asap(self._record_alone(held, position))
 
     async def _record_alone(self, held: HeldPromise, position: int) -> None:
-        for _ in range(_TURNS_TO_END):
-            await asyncio.sleep(0)
-            if self._is_ending:
-                return
         try:
             await self._node.run.call_replied(self._node.key, position, reply_of(held.source))
         except JournalError as error:
@@ -201,16 +212,15 @@ class LeafCall:
 class _Arrival:
     """Tells a call that one of its messages is there. A class, as a closure would keep more than it needs."""
 
-    __slots__ = ("_call", "_held", "_position", "_replies")
+    __slots__ = ("_call", "_held", "_position")
 
-    def __init__(self, call: LeafCall, held: HeldPromise, position: int, replies: Buffer[Any]) -> None:
+    def __init__(self, call: LeafCall, held: HeldPromise, position: int) -> None:
         self._call = call
         self._held = held
         self._position = position
-        self._replies = replies
 
     def note(self) -> None:
-        self._call.message_arrived(self._held, self._position, is_over=self._replies.end is not None)
+        self._call.message_arrived(self._held, self._position)
 
 
 def reply_of(promise: MessagePromise) -> Reply:
