@@ -9,7 +9,6 @@ committed.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from miniagents._call_marks import CallMarks
 from miniagents.journal._call_nodes import CallNode, Reply, ask_person
