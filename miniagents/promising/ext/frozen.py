@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import wraps
 from pathlib import PurePath
 from typing import Any, TypeVar, Union, cast
 from uuid import UUID
@@ -16,6 +15,8 @@ from miniagents.promising import _current
 from miniagents.promising.ext._checks import check_field_name, check_text, is_secret, refusal
 from miniagents.promising.ext._json import AS_IN_JSON, PLAIN_CLASSES, json_text, to_json
 from miniagents.promising.ext._plain_fields import ANYTHING, PlainFields, declared_fields, plain_fields
+from miniagents.promising.ext._private_cache import cached_privately
+from miniagents.promising.ext._thawing import dump_options, fields_to_thaw, thawed
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Frozen")
@@ -80,6 +81,8 @@ class Frozen(BaseModel):
         # Declared fields are pydantic's to validate first; they are frozen afterwards.
         declared = declared_fields(cls)
         frozen = {name: value if name in declared else frozen_field(value, str(name)) for name, value in given.items()}
+        for name in fields_to_thaw(cls, Frozen) & frozen.keys():
+            frozen[name] = thawed(frozen[name], Frozen)
         if frozen.setdefault("class_", cls.__name__) != cls.__name__:
             raise ValueError(
                 f"`class_` is the name of the class, here {cls.__name__!r}; it cannot be {frozen['class_']!r}."
@@ -174,6 +177,14 @@ class Frozen(BaseModel):
             pydantic.ValidationError: a value cannot be frozen or has the wrong type.
         """
         return type(self)(**{**self.as_kwargs(), **update}) if update else self
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Give the fields as pydantic does."""
+        return super().model_dump(**dump_options(type(self), Frozen, options))
+
+    def model_dump_json(self, **options: Any) -> str:
+        """Give the fields as JSON as pydantic does."""
+        return super().model_dump_json(**dump_options(type(self), Frozen, options))
 
     # -- as text -------------------------------------------------------------------------------------------------
 
@@ -301,19 +312,6 @@ def _hash_key_digits() -> int:
     return 64 if context is not None and context.longer_hash_keys else HASH_KEY_DIGITS
 
 
-def cached_privately(method: Callable[[S], T]) -> Callable[[S], T]:
-    """Make a method of a `Frozen` without arguments compute its result once per object.
-
-    The result is no field: it changes neither equality nor the hash key. Put it below `@property` for a property.
-    """
-
-    @wraps(method)
-    def cached(self: S) -> T:
-        return self.cached(f"method {method.__qualname__}", lambda: method(self))
-
-    return cached
-
-
 def is_leaf_class(kind: type[Any]) -> bool:
     """Whether values of this class are frozen as they are."""
     return issubclass(kind, _LEAF_CLASSES) or kind in PLAIN_CLASSES
@@ -397,3 +395,6 @@ def _freeze_leaf(value: Any, field: str) -> Any:
             check_text(value, field)
         return value
     raise refusal(value, field, f"{type(value).__name__} can change, or cannot be stored")
+
+
+__all__ = ["HASH_KEY_DIGITS", "Frozen", "FrozenType", "cached_privately", "freeze", "frozen_field", "is_leaf_class"]
