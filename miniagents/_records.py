@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from miniagents._segments import flat_parts
-from miniagents._sequence_parts import error_text
 from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import Message, MessagePromise
 from miniagents.miniagent_typing import PersistMessageHandler
 from miniagents.promising._buffer import Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising._reporting import BackgroundErrors
+from miniagents.promising._wording import class_and_text
 from miniagents.promising.ext.frozen import Frozen
 
 
@@ -183,7 +183,7 @@ def _messages_so_far(sequence: MessageSequencePromise) -> tuple[tuple[Message, .
         if isinstance(outcome, Message):
             messages.append(outcome)
         elif isinstance(outcome, Failure):
-            error = error or error_text(outcome.error)
+            error = error or class_and_text(outcome.error)
         elif isinstance(part, Buffer):
             break
         else:

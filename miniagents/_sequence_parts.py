@@ -15,6 +15,7 @@ from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer, current_producer
 from miniagents.promising._pumping import BURST_PIECES, as_async_iterator
 from miniagents.promising._waiting import give_way
+from miniagents.promising._wording import class_and_text
 from miniagents.promising.promise_typing import PromiseStreamer
 
 Append = Callable[[SequenceBuffer, object, Producer], None]
@@ -139,7 +140,7 @@ class ErrorsAsMessages(Producer):
                     # An exit is no text for a person: the program is to end.
                     buffer.append(self.context.failure(promise.receive(), self))
                 elif isinstance(promise, Failure):
-                    buffer.append(ShownError.of(promise, Message(error_text(promise.error), is_error=True)))
+                    buffer.append(ShownError.of(promise, Message(class_and_text(promise.error), is_error=True)))
                 else:
                     buffer.append(_tolerant(promise, buffer))
                 await buffer.wait_for_room(self.context.background)
@@ -167,7 +168,7 @@ def _tolerant(promise: MessagePromise, buffer: SequenceBuffer) -> MessagePromise
             except StopAsyncIteration:
                 break
             except Exception as error:  # noqa: BLE001 - turning it into text is what this is for
-                yield f"\n{error_text(error)}" if has_tokens else error_text(error)
+                yield f"\n{class_and_text(error)}" if has_tokens else class_and_text(error)
                 metadata_so_far.update(promise.metadata_so_far)
                 metadata_so_far["is_error"] = True
             else:
@@ -181,9 +182,3 @@ def _tolerant(promise: MessagePromise, buffer: SequenceBuffer) -> MessagePromise
     return promise.message_class.promise(
         message_token_streamer=tokens, start_asap=False, **promise.preliminary_metadata.as_kwargs()
     )
-
-
-def error_text(error: BaseException) -> str:
-    """Give the text of `error` as it is shown in a message."""
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

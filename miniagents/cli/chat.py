@@ -10,6 +10,7 @@ import click
 from miniagents.cli.model_choice import ModelChoice, choose_model
 from miniagents.cli.terminal import Look, is_terminal
 from miniagents.errors import MiniAgentsError
+from miniagents.promising._wording import text_of
 
 _INTERRUPTED = 130  # what shells report of a command that Ctrl+C has ended
 
@@ -156,7 +157,7 @@ def _survive_what_models_say() -> None:
 
 
 def _sentence(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(text_of(error).split())
     if isinstance(error, MiniAgentsError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

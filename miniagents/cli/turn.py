@@ -11,6 +11,7 @@ from miniagents.ext._received import describe, tokens_without_errors
 from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import Message, MessagePromise
 from miniagents.miniagents import MiniAgent
+from miniagents.promising._wording import text_of
 
 if TYPE_CHECKING:
     from miniagents.cli.dialog_screen import Screen
@@ -35,7 +36,7 @@ class Turn:
 
 def sentence(error: BaseException) -> str:
     """Say in one line what went wrong, for a person; the package's own errors say it themselves."""
-    text = " ".join(str(error).split())
+    text = " ".join(text_of(error).split())
     return text if isinstance(error, MiniAgentsError) and text else describe(error)
 
 

@@ -11,6 +11,7 @@ from miniagents.events._thread_calls import ended_with_block
 from miniagents.events.event import Event
 from miniagents.events.flow import Flow
 from miniagents.events.handler_context import HandlerContext
+from miniagents.promising._wording import shown
 
 MOST_OPEN_SETS: Final = 10_000
 """How many incomplete sets, whose correlation ids were given from outside, an aggregator may have."""
@@ -74,7 +75,7 @@ class AgentHandler:
         for event in events:
             if not isinstance(event, Event):
                 raise TypeError(
-                    f"`{self.alias}` returned {event!r}, which is no event. Return a list of events, such as "
+                    f"`{self.alias}` returned {shown(event)}, which is no event. Return a list of events, such as "
                     "`[MyEvent(...)]`, and `[]` or None if nothing follows."
                 )
         return cast("list[Event]", events)

@@ -8,10 +8,12 @@ from typing import Any, Final, cast
 
 from miniagents.errors import DeadlockError
 from miniagents.events._joins import Round
+from miniagents.events._registration import is_class_of_events
 from miniagents.events._slots import find_run, outside_of_handler
 from miniagents.events._subscriptions import JoinRule, Subscription
 from miniagents.events.errors import RegistrationError
 from miniagents.events.event import Event
+from miniagents.promising._wording import shown
 
 KEPT_RESULTS: Final = 1_000
 """How many complete sets are kept for those who ask for them later."""
@@ -118,7 +120,7 @@ class Collector:
             there = self._groups.get(correlation_id, {})
             missing = ", ".join(f"`{kind.__name__}`" for kind in self.types if kind not in there)
             raise TimeoutError(
-                f"The events of the correlation id {correlation_id!r} were not all there within {timeout_s:g} s: "
+                f"The events of the correlation id {shown(correlation_id)} were not all there within {timeout_s:g} s: "
                 f"{missing or 'all'} missing."
             ) from error
         finally:
@@ -190,8 +192,10 @@ def needed_types(types: Any, owner: str) -> tuple[type[Event], ...]:
             "`super().__init__(event_types_needed=[TextEvent, SummaryEvent])`."
         )
     for kind in needed:
-        if not isinstance(kind, type) or not issubclass(kind, Event):
-            raise RegistrationError(f"`event_types_needed` of `{owner}` has {kind!r}, which is no class of events.")
+        if not is_class_of_events(kind):
+            raise RegistrationError(
+                f"`event_types_needed` of `{owner}` has {shown(kind)}, which is no class of events."
+            )
     if len(set(needed)) < len(needed):
         raise RegistrationError(f"`event_types_needed` of `{owner}` has a class twice; one event of each is collected.")
     return needed

@@ -6,12 +6,14 @@ Neither has a JSON of its own. A promise stands for the messages that it resolve
 from collections.abc import Iterator, Mapping
 from typing import Any, cast, get_args
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, SerializationInfo, TypeAdapter
 
 from miniagents.events.errors import RestoredError
 from miniagents.message_sequence import MessageSequence, MessageSequencePromise
 from miniagents.messages import Message, MessagePromise
 from miniagents.promising._failure import Failure
+from miniagents.promising._wording import shown, text_of
+from miniagents.promising.ext._thawing import thawed
 from miniagents.promising.ext.frozen import Frozen
 from miniagents.promising.sentinels import NO_VALUE
 
@@ -42,7 +44,7 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, RestoredError):
         return Frozen(error_type=value.error_type, text=value.text)
     if isinstance(value, BaseException):
-        return Frozen(error_type=type(value).__name__, text=str(value))
+        return Frozen(error_type=type(value).__name__, text=text_of(value))
     return value
 
 
@@ -62,13 +64,26 @@ def special_value(value: Any, annotation: Any) -> Any:
     return value
 
 
-def restored_from_json(value: Any) -> Any:
+def value_from_json(value: Any, annotation: Any) -> Any:
+    """Give what a value in JSON stands for in a field of such a type."""
+    if bytes not in set(_classes_in(annotation)):
+        return _restored(value)
+    adapter: TypeAdapter[Any] = TypeAdapter(
+        annotation, config=ConfigDict(val_json_bytes="base64", arbitrary_types_allowed=True)
+    )
+    # Loaded when used: not every program reads JSON.
+    import json
+
+    return adapter.validate_json(json.dumps(thawed(value, Frozen)))
+
+
+def _restored(value: Any) -> Any:
     """Give what JSON stands for: objects that name a class of this process as objects of that class."""
     if isinstance(value, list):
-        return [restored_from_json(item) for item in cast("list[Any]", value)]
+        return [_restored(item) for item in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
-    fields = {name: restored_from_json(item) for name, item in cast("dict[str, Any]", value).items()}
+    fields = {name: _restored(item) for name, item in cast("dict[str, Any]", value).items()}
     kind = class_named(Frozen, fields.get("class_"))
     return fields if kind is None else kind(**fields)
 
@@ -87,17 +102,23 @@ def class_named(base: type[Frozen], name: object) -> type[Frozen] | None:
     return found
 
 
-def decoded_bytes(value: Any, annotation: Any) -> Any:
-    """Give a value out of JSON with base64 decoded where the type says `bytes`."""
-    if bytes not in set(_classes_in(annotation)):
-        return value
-    adapter: TypeAdapter[Any] = TypeAdapter(
-        annotation, config=ConfigDict(val_json_bytes="base64", arbitrary_types_allowed=True)
-    )
-    # Loaded when used: not every program reads JSON.
-    import json
+def check_stamps(**stamps: Any) -> None:
+    """Refuse stamps that are no texts; the source may be a class.
 
-    return adapter.validate_json(json.dumps(value))
+    Raises:
+        TypeError: one is something else.
+    """
+    for name, value in stamps.items():
+        if value is None or isinstance(value, str) or (name == "source" and isinstance(value, type)):
+            continue
+        what = "a string or a class" if name == "source" else "a string"
+        raise TypeError(f"`{name}` of an event is {what}, not {shown(value)}.")
+
+
+def is_wanted(stamp: str, info: SerializationInfo) -> bool:
+    """Whether what pydantic dumps is to have this stamp: in JSON, unless somebody wants a part of it alone."""
+    include, exclude = info.include, info.exclude
+    return info.mode == "json" and (include is None or stamp in include) and (exclude is None or stamp not in exclude)
 
 
 def _classes_in(annotation: Any) -> Iterator[type[Any]]:
@@ -108,11 +129,12 @@ def _classes_in(annotation: Any) -> Iterator[type[Any]]:
 
 
 __all__ = [
+    "check_stamps",
     "class_named",
-    "decoded_bytes",
     "is_pending",
     "is_special",
+    "is_wanted",
     "plain_value",
-    "restored_from_json",
     "special_value",
+    "value_from_json",
 ]

@@ -10,7 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from miniagents.events._joins import Round
 from miniagents.events._limits import Limits
@@ -26,6 +26,7 @@ from miniagents.events.trace import DEAD, MEMORY, UNROUTED, Trace
 from miniagents.promising._failure import storable
 from miniagents.promising._reporting import one_line
 from miniagents.promising._waiting import Source
+from miniagents.promising._wording import shortened, shown
 
 if TYPE_CHECKING:
     from miniagents.events.bus import EventBus
@@ -256,7 +257,7 @@ class Ledger:
                 # It is in the trace of the bus whose handler it was.
                 return
             run = None
-        keys = ", ".join(str(key) for key in changes)
+        keys = shortened(", ".join(key if isinstance(cast("object", key), str) else shown(key) for key in changes))
         if run is None:
             note((MEMORY, "", None, None, "", None, monotonic(), None, keys))
             return

@@ -2,16 +2,24 @@
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable
+from typing import Any, Final, cast, get_args
 
 from miniagents.events.errors import RegistrationError
 from miniagents.events.event import Event
 from miniagents.events.trace import handler_name
+from miniagents.promising._wording import shown
 
 FUNCTION: Final = "function"
 GENERATOR: Final = "generator"
 AGENT: Final = "agent"
+
+_CALLS: Final = {
+    "on": "@bus.on({})",
+    "join": "@bus.join({})",
+    "set_types": "bus.set_types(handler, {})",
+    "ask": "bus.ask(event, {})",
+}
 
 
 def checked_types(types: tuple[Any, ...], method: str) -> tuple[type[Event], ...]:
@@ -20,15 +28,31 @@ def checked_types(types: tuple[Any, ...], method: str) -> tuple[type[Event], ...
     Raises:
         RegistrationError: one is not, or there is none.
     """
+    call = _CALLS[method]
     if not types:
-        raise RegistrationError(f"`bus.{method}()` needs a class of events, such as `@bus.{method}(MyEvent)`.")
+        raise RegistrationError(f"`bus.{method}()` needs a class of events, such as `{call.format('MyEvent')}`.")
     for kind in types:
-        if not isinstance(kind, type) or not issubclass(kind, Event):
-            raise RegistrationError(
-                f"`bus.{method}()` takes classes of events, and {kind!r} is none. Define one, "
-                f"`class MyEvent(Event): ...`, and write `@bus.{method}(MyEvent)`."
-            )
+        if not is_class_of_events(kind):
+            raise RegistrationError(_not_a_class(kind, method, call))
     return cast("tuple[type[Event], ...]", types)
+
+
+def _not_a_class(given: Any, method: str, call: str) -> str:
+    what = shown(given)
+    several = tuple(cast("Iterable[Any]", given)) if isinstance(given, list | tuple) else get_args(given)
+    if several and all(is_class_of_events(kind) for kind in several):
+        names = ", ".join(kind.__name__ for kind in several)
+        if method == "ask":
+            return (
+                f"`bus.ask()` waits for an event of one class, and {what} are several ({names}). Give them a "
+                "base class of their own and ask for that: `class Outcome(Event): ...`, `bus.ask(event, Outcome)`."
+            )
+        return f"`bus.{method}()` takes classes one by one, and {what} is none: `{call.format(names)}`."
+    if isinstance(given, Event):
+        fix = f"Give its class: `{call.format(type(given).__name__)}`."
+    else:
+        fix = f"Define one, `class MyEvent(Event): ...`, and write `{call.format('MyEvent')}`."
+    return f"`bus.{method}()` takes classes of events, and {what} is none. {fix}"
 
 
 def kind_of_handler(handler: Any, arguments: int) -> str:
@@ -70,18 +94,18 @@ def kind_of_handler(handler: Any, arguments: int) -> str:
 def plain_function(value: Any, option: str, name: str, what: str) -> Callable[[Any], Any] | None:
     if value is None:
         return None
-    if _is_class_of_events(value):
+    if is_class_of_events(value):
         raise RegistrationError(
             f"`{option}` of `{name}` is {what}, not the class `{value.__name__}`. Classes of events come first: "
             f"`@bus.on({value.__name__}, ...)`."
         )
     if not callable(value) or inspect.iscoroutinefunction(value):
-        raise RegistrationError(f"`{option}` of `{name}` is {what}, and not async; {value!r} is not one.")
+        raise RegistrationError(f"`{option}` of `{name}` is {what}, and not async; {shown(value)} is not one.")
     try:
         inspect.signature(value).bind(None)
     except TypeError:
         raise RegistrationError(
-            f"`{option}` of `{name}` is called with the event, which {value!r} does not take."
+            f"`{option}` of `{name}` is called with the event, which {shown(value)} does not take."
         ) from None
     except ValueError:
         # A builtin whose signature Python cannot tell.
@@ -89,63 +113,9 @@ def plain_function(value: Any, option: str, name: str, what: str) -> Callable[[A
     return value
 
 
-def _is_class_of_events(value: Any) -> bool:
+def is_class_of_events(value: Any) -> bool:
+    """Whether it is `Event` or a class below it."""
     return isinstance(value, type) and issubclass(cast("type[Any]", value), Event)
 
 
-def count(value: Any, option: str, name: str, *, at_least: int) -> int:
-    """Give `value` if it is a whole number that is large enough.
-
-    Raises:
-        RegistrationError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise RegistrationError(f"`{option}` of `{name}` is a whole number, at least {at_least}, not {value!r}.")
-    return value
-
-
-def check_choice(value: Any, option: str, name: str, choices: tuple[str, ...]) -> None:
-    """Refuse what is none of the choices.
-
-    Raises:
-        RegistrationError: it is not.
-    """
-    if value not in choices:
-        raise RegistrationError(f"`{option}` of `{name}` is {' or '.join(map(repr, choices))}, not {value!r}.")
-
-
-def check_class(value: Any, option: str, name: str, classes: tuple[type[Any], ...], what: str) -> None:
-    """Refuse what is of none of these classes; `what` is what they are.
-
-    Raises:
-        RegistrationError: it is not.
-    """
-    if not isinstance(value, classes):
-        raise RegistrationError(f"`{option}` of `{name}` is {what}, not {value!r}.")
-
-
-def seconds(value: Any, option: str, name: str, *, zero_is_fine: bool = False) -> float:
-    """Give `value` if it is a number of seconds.
-
-    Raises:
-        RegistrationError: it is not.
-    """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not (value >= 0 if zero_is_fine else value > 0) or value == float("inf"):
-        least = "zero or more" if zero_is_fine else "more than zero"
-        raise RegistrationError(f"`{option}` of `{name}` is a number of seconds, {least}, not {value!r}.")
-    return float(value)
-
-
-__all__ = [
-    "AGENT",
-    "FUNCTION",
-    "GENERATOR",
-    "check_choice",
-    "check_class",
-    "checked_types",
-    "count",
-    "kind_of_handler",
-    "plain_function",
-    "seconds",
-]
+__all__ = ["AGENT", "FUNCTION", "GENERATOR", "checked_types", "is_class_of_events", "kind_of_handler", "plain_function"]

@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
-from miniagents.events._registration import AGENT, FUNCTION, count, kind_of_handler, plain_function, seconds
+from miniagents.events._options import seconds, whole_number
+from miniagents.events._registration import AGENT, FUNCTION, kind_of_handler, plain_function
 from miniagents.events.errors import RegistrationError
 from miniagents.events.event import Event
 from miniagents.events.terminate_event import TerminateEvent
@@ -125,8 +126,10 @@ class Subscription:
         self.key = plain_function(
             key, "key", self.name, "a function that gives the key, such as `key=lambda event: event.user`"
         )
-        self.concurrency = None if concurrency is None else count(concurrency, "concurrency", self.name, at_least=1)
-        self.retries = count(retries, "retries", self.name, at_least=0)
+        self.concurrency = (
+            None if concurrency is None else whole_number(concurrency, "concurrency", self.name, at_least=1)
+        )
+        self.retries = whole_number(retries, "retries", self.name, at_least=0)
         self.backoff_s = seconds(backoff_s, "backoff_s", self.name, zero_is_fine=True)
         self.timeout_s = None if timeout is None else seconds(timeout, "timeout", self.name)
         self.is_limited = self.concurrency is not None or self.key is not None

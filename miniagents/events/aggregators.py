@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from miniagents.events._collector import Collector, needed_types
-from miniagents.events._registration import seconds
+from miniagents.events._options import seconds
 from miniagents.events.agents import BaseAgent, BaseAsyncAgent
 from miniagents.events.event import Event
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from miniagents.errors import DeadlockError
 from miniagents.events._agent_handler import AgentHandler
-from miniagents.events._registration import count, seconds
+from miniagents.events._options import seconds, whole_number
 from miniagents.events.bus import EventBus
 from miniagents.events.dead_letter import DeadLetter
 from miniagents.events.errors import BusStoppedError
@@ -70,7 +70,7 @@ class AsyncDispatcher:
     ) -> None:
         self.router = router
         self.bus = EventBus(
-            max_concurrency=count(batch_size, "batch_size", type(self).__name__, at_least=1),
+            max_concurrency=whole_number(batch_size, "batch_size", type(self).__name__, at_least=1),
             concurrency_counts="events",
             terminate_event="stops_bus",
             max_pending=max_pending,

@@ -14,7 +14,8 @@ from miniagents.errors import DeadlockError, SyncWithError
 from miniagents.events._engine import Engine
 from miniagents.events._ledger import FRESH, OPEN
 from miniagents.events._limits import Limits
-from miniagents.events._registration import check_choice, check_class, checked_types, count, seconds
+from miniagents.events._options import check_choice, check_class, seconds, whole_number
+from miniagents.events._registration import checked_types
 from miniagents.events._slots import outside_of_handler
 from miniagents.events._subscriptions import JoinRule, Subscription
 from miniagents.events.dead_letter import DeadLetter
@@ -25,6 +26,7 @@ from miniagents.events.shared_memory import SharedMemory
 from miniagents.events.stats import BusStats
 from miniagents.events.trace import Trace
 from miniagents.miniagents import MiniAgents
+from miniagents.promising._wording import shown
 from miniagents.promising.context import PromisingContext
 
 HANDLER = TypeVar("HANDLER")
@@ -77,7 +79,7 @@ class EventBus:
         check_class(
             shared_memory, "shared_memory", name, (SharedMemory, Mapping, NoneType), "a dict or a `SharedMemory`"
         )
-        kept = count(max_trace_events, "max_trace_events", name, at_least=0)
+        kept = whole_number(max_trace_events, "max_trace_events", name, at_least=0)
         self.trace = Trace(kept) if trace is None else trace
         """What happened; see `Trace`."""
         self.shared_memory = shared_memory if isinstance(shared_memory, SharedMemory) else SharedMemory(shared_memory)
@@ -86,11 +88,11 @@ class EventBus:
             None if drain_timeout_s is None else seconds(drain_timeout_s, "drain_timeout_s", name, zero_is_fine=True)
         )
         limits = Limits(
-            max_concurrency=count(max_concurrency, "max_concurrency", name, at_least=1),
+            max_concurrency=whole_number(max_concurrency, "max_concurrency", name, at_least=1),
             counts=concurrency_counts,
-            max_pending=count(max_pending, "max_pending", name, at_least=1),
-            max_hops=count(max_hops, "max_hops", name, at_least=0),
-            max_dead_letters=count(max_dead_letters, "max_dead_letters", name, at_least=0),
+            max_pending=whole_number(max_pending, "max_pending", name, at_least=1),
+            max_hops=whole_number(max_hops, "max_hops", name, at_least=0),
+            max_dead_letters=whole_number(max_dead_letters, "max_dead_letters", name, at_least=0),
             terminate_event=terminate_event,
         )
         self._engine = Engine(self, self.trace, limits)
@@ -170,9 +172,8 @@ class EventBus:
         wanted = checked_types(types, "join")
         if len(set(wanted)) < len(wanted):
             raise RegistrationError("`bus.join()` takes each class once; for several events of one use `count=`.")
-        if duplicates not in ("first", "last", "list"):
-            raise RegistrationError(f"`duplicates` is 'first', 'last' or 'list', not {duplicates!r}.")
-        needed = _checked_count(count)
+        check_choice(duplicates, "duplicates", "join", ("first", "last", "list"))
+        needed = whole_number(count, "count", "join", at_least=1)
         limit_s = None if timeout is None else seconds(timeout, "timeout", "join")
         instead = None if on_timeout is None else Subscription(on_timeout, wanted)
 
@@ -377,7 +378,7 @@ class EventBus:
 def _checked_event(event: Any) -> Event:
     if not isinstance(event, Event):
         raise TypeError(
-            f"A bus takes events, and {event!r} is none. Define a class, `class MyEvent(Event): ...`, and emit an "
+            f"A bus takes events, and {shown(event)} is none. Define a class, `class MyEvent(Event): ...`, and emit an "
             "object of it."
         )
     return event
@@ -390,10 +391,6 @@ async def _work_records(context: MiniAgents) -> Any:
         if make is not None:
             return await make()
     return None
-
-
-def _checked_count(value: Any) -> int:
-    return count(value, "count", "join", at_least=1)
 
 
 __all__ = ["EventBus"]

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from miniagents.errors import DeadlockError
-from miniagents.events._registration import count, seconds
+from miniagents.events._options import seconds, whole_number
 from miniagents.events.async_dispatcher import AsyncDispatcher
 from miniagents.events.dead_letter import DeadLetter
 from miniagents.events.errors import BusStoppedError
@@ -66,7 +66,7 @@ class Dispatcher:
         max_pending: int = 100_000,
         max_hops: int = 100,
     ) -> None:
-        count(batch_size, "batch_size", type(self).__name__, at_least=1)
+        whole_number(batch_size, "batch_size", type(self).__name__, at_least=1)
         self._dispatcher = AsyncDispatcher(
             router, shared_working_memory, batch_size, tracer, max_pending=max_pending, max_hops=max_hops
         )

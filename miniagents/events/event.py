@@ -7,20 +7,29 @@ wherever they came from. The bus stamps the copy that it delivers; the object th
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from miniagents._settings import qualified_name
 from miniagents.events._contents import (
+    check_stamps,
     class_named,
-    decoded_bytes,
     is_pending,
     is_special,
+    is_wanted,
     plain_value,
-    restored_from_json,
     special_value,
+    value_from_json,
 )
 from miniagents.events.errors import RegistrationError, UnresolvedEventError
 from miniagents.messages import Message
+from miniagents.promising._wording import shown
 from miniagents.promising.ext._json import json_text, to_json
 from miniagents.promising.ext._plain_fields import ANYTHING, PlainFields, declared_fields, plain_fields
 from miniagents.promising.ext.frozen import Frozen, freeze, frozen_field
@@ -93,10 +102,8 @@ class Event(Message):
         if (
             id is not None or source is not None or correlation_id is not None or causation_id is not None
         ):  # most have none
-            text = source if source is None or isinstance(source, str) else qualified_name(source)
-            for name, value in (("id", id), ("correlation_id", correlation_id), ("causation_id", causation_id)):
-                if value is not None and not isinstance(cast("object", value), str):
-                    raise TypeError(f"`{name}` of an event is a string, not {value!r}.")
+            check_stamps(id=id, correlation_id=correlation_id, causation_id=causation_id, source=source)
+            text = qualified_name(source) if isinstance(source, type) else source
             stamp(self, id, correlation_id, causation_id, text)
 
     def __getattr__(self, name: str) -> Any:
@@ -152,6 +159,12 @@ class Event(Message):
         """The stamps that it has, by name: what is to be kept beside the content."""
         return {name: value for name, value in zip(STAMP_NAMES, stamps_of(self), strict=True) if value is not None}
 
+    # As JSON, also where pydantic writes it: inside of another model.
+    @model_serializer(mode="wrap")
+    def _dump_with_stamps(self, dump_fields: SerializerFunctionWrapHandler, info: SerializationInfo):  # noqa: ANN202 - a type would stand for the fields in JSON schemas
+        stamps = {name: value for name, value in self.stamps.items() if is_wanted(name, info)}
+        return {**dump_fields(self), **stamps}
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Give one like this, with the same stamps, and with the fields and stamps in `update` changed.
 
@@ -200,6 +213,10 @@ class Event(Message):
         if _is_plain(type(self)):
             return super().__iter__()
         return ((name, plain_value(value)) for name, value in super().__iter__())
+
+    def __repr__(self) -> str:
+        # Long fields in short, and errors that cannot be shown: these are what dead letters are made of.
+        return f"{self.__repr_name__()}({', '.join(f'{name}={shown(value)}' for name, value in self.__repr_args__())})"
 
     def __hash__(self) -> int:
         if _is_plain(type(self)):
@@ -258,13 +275,13 @@ class Event(Message):
 
         data = json.loads(json_data)
         if not isinstance(data, dict):
-            raise ValueError(f"The JSON of an event is an object, not {data!r}.")  # noqa: TRY004 - it is the text that is wrong
+            raise ValueError(f"The JSON of an event is an object, not {shown(data)}.")  # noqa: TRY004 - it is the text that is wrong
         fields = cast("dict[str, Any]", data)
         kind = cast("type[Self]", class_named(cls, fields.get("class_")) or cls)
         declared = declared_fields(kind)
         return kind(
             **{
-                name: decoded_bytes(restored_from_json(value), declared[name].annotation) if name in declared else value
+                name: value_from_json(value, declared[name].annotation) if name in declared else value
                 for name, value in fields.items()
             }
         )

@@ -9,6 +9,7 @@ from miniagents.events.errors import RegistrationError
 from miniagents.events.llm_broker import LLMBroker
 from miniagents.events.shared_memory import SharedMemory
 from miniagents.miniagents import MiniAgent
+from miniagents.promising._wording import shown
 
 BEHAVIOUR: Final = "You are a helpful assistant."
 
@@ -161,7 +162,7 @@ def _broker(llm: Any, method: str) -> Any:
     # Whatever else has the method may stand in for a broker.
     if not callable(getattr(llm, method, None)):
         raise RegistrationError(
-            f"`llm` is an `LLMBroker`, or an agent that asks a model, not {llm!r}. Write "
+            f"`llm` is an `LLMBroker`, or an agent that asks a model, not {shown(llm)}. Write "
             "`LLMBroker(model='openai:gpt-5.5')`."
         )
     return llm

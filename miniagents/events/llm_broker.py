@@ -13,6 +13,7 @@ from miniagents.events.trace import MODEL_ANSWERED, MODEL_CALLED, Trace
 from miniagents.messages import Message
 from miniagents.miniagents import MiniAgent, MiniAgents
 from miniagents.promising._reporting import one_line
+from miniagents.promising._wording import shown
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.errors import LoopIsRunningError
 
@@ -50,8 +51,8 @@ class LLMBroker:
     def __init__(self, model: str, gateway: MiniAgent | None = None, tracer: Trace | None = None) -> None:
         if gateway is not None and not isinstance(cast("object", gateway), MiniAgent):
             raise RegistrationError(
-                f"`gateway` is an agent, such as `OpenAIAgent` or `ScriptedAgent.fork(...)`, not {gateway!r}. Without "
-                "one the provider comes from the name of the model: `LLMBroker('openai:gpt-5.5')`."
+                f"`gateway` is an agent, such as `OpenAIAgent` or `ScriptedAgent.fork(...)`, not {shown(gateway)}. "
+                "Without one the provider comes from the name of the model: `LLMBroker('openai:gpt-5.5')`."
             )
         self.model = model
         self._gateway = gateway

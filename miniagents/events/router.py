@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from miniagents.events._registration import is_class_of_events
 from miniagents.events.errors import RegistrationError
 from miniagents.events.event import Event
+from miniagents.promising._wording import shown
 
 
 class Router:
@@ -36,10 +38,9 @@ class Router:
         Raises:
             RegistrationError: the type is no class of events, or the agent is none.
         """
-        kind: Any = event_type
-        if not isinstance(kind, type) or not issubclass(kind, Event):
+        if not is_class_of_events(event_type):
             raise RegistrationError(
-                f"`add_route()` takes a class of events first, and {event_type!r} is none. Define one, "
+                f"`add_route()` takes a class of events first, and {shown(event_type)} is none. Define one, "
                 "`class MyEvent(Event): ...`, and write `router.add_route(MyEvent, agent)`."
             )
         if isinstance(agent, type) or not any(
@@ -47,8 +48,8 @@ class Router:
         ):
             made = f" Make one of it: `{agent.__name__}(...)`." if isinstance(agent, type) else ""
             raise RegistrationError(
-                f"{agent!r} cannot get events: it is no object with a method `receive_event_async` or `receive_event`, "
-                f"and no `MiniAgent`.{made}"
+                f"{shown(agent)} cannot get events: it is no object with a method `receive_event_async` or "
+                f"`receive_event`, and no `MiniAgent`.{made}"
             )
         self._routes.append((event_type, agent))
         self._tell()
@@ -62,7 +63,7 @@ class Router:
         kept = [route for route in self._routes if not (route[0] is event_type and route[1] is agent)]
         if len(kept) == len(self._routes):
             raise RegistrationError(
-                f"There is no route of `{event_type.__name__}` to {agent!r}, so none can be removed."
+                f"There is no route of `{event_type.__name__}` to {shown(agent)}, so none can be removed."
             )
         self._routes = kept
         self._tell()

@@ -4,6 +4,8 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from miniagents.promising._wording import shown
+
 
 class SharedMemory:
     """A dict that handlers read as a copy and change by merging.
@@ -31,7 +33,7 @@ class SharedMemory:
             TypeError: `changes` is no mapping.
         """
         if not isinstance(cast("object", changes), Mapping):
-            raise TypeError(f"`merge()` takes a dict of what is to change, not {changes!r}.")
+            raise TypeError(f"`merge()` takes a dict of what is to change, not {shown(changes)}.")
         # Copied, and merged into a new dict, before anything shows: what cannot be copied changes nothing.
         self._content = _merged(self._content, copy.deepcopy(dict(changes)))
         for tell in self._listeners:

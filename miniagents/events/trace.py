@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from miniagents.events.event import Event
+from miniagents.promising._wording import shown
 
 EMITTED: Final = "emitted"
 HANDLED: Final = "handled"
@@ -208,7 +209,7 @@ class Trace:
 
 def _check(name: str, value: object, is_fine: bool, what: str) -> None:  # noqa: FBT001 - what was found out
     if not is_fine:
-        raise TypeError(f"`{name}` of `query()` is {what}, not {value!r}.")
+        raise TypeError(f"`{name}` of `query()` is {what}, not {shown(value)}.")
 
 
 def _names_of(kind: type[Any]) -> set[str]:

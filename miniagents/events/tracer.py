@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from miniagents.events._registration import count
+from miniagents.events._options import whole_number
 from miniagents.events.trace import Trace, TraceEvent
 
 
@@ -22,7 +22,7 @@ class Tracer(Trace):
     """
 
     def __init__(self, max_trace_events: int = 10_000, *, enabled: bool = True) -> None:
-        super().__init__(count(max_trace_events, "max_trace_events", type(self).__name__, at_least=1))
+        super().__init__(whole_number(max_trace_events, "max_trace_events", type(self).__name__, at_least=1))
         if not enabled:
             self.disable()
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import Message, MessagePromise
 from miniagents.miniagent_typing import MessageType
+from miniagents.promising._wording import text_of
 
 PieceT = TypeVar("PieceT")
 
@@ -123,5 +124,5 @@ def _copy_without_errors(promise: MessagePromise) -> MessagePromise:
 
 def describe(error: BaseException) -> str:
     """Say in one line what went wrong, for a person."""
-    text = " ".join(str(error).split())
+    text = " ".join(text_of(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -21,6 +21,7 @@ from typing import Any, Final
 from miniagents.interaction import InteractionContext
 from miniagents.messages import Message
 from miniagents.miniagents import miniagent
+from miniagents.promising._wording import text_of
 from miniagents.promising.ext.frozen import Frozen
 
 # Shown elsewhere in the file, or of no use to a reader.
@@ -83,7 +84,7 @@ def _lines(prompt: Sequence[Message], answer: Message, alias: str, started_at: d
     yield from _section(f"{getattr(answer, 'role', None) or 'assistant'} ({alias})", str(answer))
     error = getattr(call, "error", None)
     if error is not None:
-        yield from _section("error", f"The answer is not complete: {error}")
+        yield from _section("error", f"The answer is not complete: {text_of(error)}")
     response = {name: value for name, value in answer.as_kwargs().items() if name not in _NOT_RESPONSE_FIELDS}
     yield from _section("response", f"```json\n{_as_json(response, indent=2)}\n```")
 

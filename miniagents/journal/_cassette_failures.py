@@ -15,6 +15,7 @@ from miniagents.journal._cassette_errors import RecordedCallError
 from miniagents.journal._cassette_forms import Json, masked, masked_text, restored_value, value_form
 from miniagents.journal._classes import SameNameError
 from miniagents.journal._values import BadValueError
+from miniagents.promising._wording import text_of
 from miniagents.promising.errors import PromiseCancelledError
 
 
@@ -27,13 +28,13 @@ def failure_form(error: BaseException, secrets: Sequence[str]) -> Json | None:
     kind = type(error)
     form: dict[str, Json] = {
         "type": f"{kind.__module__}.{kind.__qualname__}",
-        "text": masked_text(_storable(str(error)), secrets),
+        "text": masked_text(_storable(text_of(error)), secrets),
     }
     # The name of a file is none of the `args`.
     given: tuple[Any, ...] = cast("Any", error.__reduce__()[1]) if isinstance(error, OSError) else error.args
     arguments = [_form_or_none(argument) for argument in given]
     # An error with one argument is mostly its text.
-    if arguments != [(str(error),)] and None not in arguments:
+    if arguments != [(text_of(error),)] and None not in arguments:
         form["args"] = masked([shown for (shown,) in cast("list[tuple[Json]]", arguments)], secrets)
     fields = {
         name: shown[0]

@@ -14,6 +14,7 @@ from miniagents.journal._values import BadValueError, encode_value
 from miniagents.journal.errors import UnstorableValueError
 from miniagents.journal.records import CallFailure
 from miniagents.messages import Message
+from miniagents.promising._wording import text_of
 from miniagents.promising.ext.frozen import Frozen
 
 _MOST_KNOWN = 20_000
@@ -234,7 +235,7 @@ def error_as_text(error: BaseException) -> CallFailure:
     """Give what is stored of an error: without the keys and passwords that are in so many of them."""
     kind = type(error)
     trace = "".join(traceback.format_exception(error))
-    return CallFailure(f"{kind.__module__}.{kind.__qualname__}", *map(_storable, (str(error), trace)))
+    return CallFailure(f"{kind.__module__}.{kind.__qualname__}", *map(_storable, (text_of(error), trace)))
 
 
 def _storable(text: str) -> str:

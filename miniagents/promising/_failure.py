@@ -11,6 +11,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 
+from miniagents.promising._wording import shown
 from miniagents.promising.errors import PromiseCancelledError
 
 _numbers = itertools.count()
@@ -58,7 +59,7 @@ def storable(error: BaseException) -> BaseException:
     if isinstance(error, asyncio.CancelledError):
         stored: BaseException = PromiseCancelledError("The work behind this promise was cancelled before it was done.")
     elif isinstance(error, StopIteration | StopAsyncIteration):
-        stored = RuntimeError(f"{type(error).__name__} was raised where a promise is made: {error!r}")
+        stored = RuntimeError(f"{type(error).__name__} was raised where a promise is made: {shown(error)}")
     else:
         return error
     stored.__cause__ = error

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import Producer
+from miniagents.promising._wording import class_and_text, shortened
 
 _PACKAGE_FOLDER = str(Path(__file__).parent.parent)
 MAX_ERRORS_KEPT = 1_000
@@ -130,9 +131,8 @@ def add_notes(error: BaseException, others: list[BaseException]) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Give class and text of `error`."""
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    """Give class and text of `error`, shortened."""
+    return shortened(class_and_text(error))
 
 
 def error_report(error: BaseException, what: str, *, with_traceback: bool, reduced: bool) -> str:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from pydantic import PrivateAttr, ValidationError
+from pydantic import BaseModel, PrivateAttr, ValidationError
 
 from miniagents import Message, MessagePromise, MessageSequencePromise, MiniAgents
 from miniagents.events import DeadLetter, Event, EventBus, RegistrationError, RestoredError, UnresolvedEventError
@@ -293,3 +293,40 @@ async def test_a_field_may_be_a_promise_of_a_sequence(mini_agents: MiniAgents) -
 
 async def nothing(ctx: Any, event: Event) -> None:
     pass
+
+
+def test_the_stamps_of_an_event_inside_of_a_model_go_through_json() -> None:
+    class Envelope(BaseModel):
+        event: Text
+
+    event = Text(text="a", id="1", correlation_id="2", source="me")
+
+    envelope = Envelope.model_validate_json(Envelope(event=event).model_dump_json())
+
+    assert envelope.event == event
+    assert envelope.event.stamps == event.stamps
+    assert Text.model_validate(event.model_dump(mode="json")).stamps == event.stamps
+
+
+def test_an_event_with_bytes_in_a_dict_goes_through_json() -> None:
+    class Files(Event):
+        contents: dict[str, bytes]
+
+    event = Files(contents={"a": b"\xff"})
+
+    assert Files.model_validate_json(event.model_dump_json()) == event
+
+
+def test_stamps_can_be_left_out_of_json_as_fields_can_and_are_no_part_of_other_dumps() -> None:
+    event = Text(text="a", id="1", source="me")
+    rest = {"class_", "content", "content_template"}
+
+    assert event.model_dump(mode="json", include={"text", "id"}) == {"text": "a", "id": "1"}
+    assert event.model_dump(mode="json", exclude={"id", *rest}) == {"text": "a", "source": "me"}
+    assert event.model_dump(exclude=rest) == {"text": "a"}
+
+
+@pytest.mark.parametrize("source", [5, object(), ["a"]], ids=["number", "object", "list"])
+def test_a_source_is_a_string_or_a_class(source: object) -> None:
+    with pytest.raises(TypeError, match="`source` of an event is a string or a class, not"):
+        Text(source=source)

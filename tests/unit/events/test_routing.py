@@ -233,6 +233,11 @@ async def async_predicate(event: Event) -> bool:
         (lambda bus: bus.join(Text, Text), "each class once"),
         (lambda bus: bus.join(Text, duplicates="all"), "'first', 'last' or 'list', not 'all'"),
         (lambda bus: bus.join(Text, count=0), "`count`"),
+        (lambda bus: bus.on(Text | Analysis), "is none: `@bus.on(Text, Analysis)`"),
+        (lambda bus: bus.on([Text, Analysis]), "is none: `@bus.on(Text, Analysis)`"),
+        (lambda bus: bus.on((Text, Analysis)), "is none: `@bus.on(Text, Analysis)`"),
+        (lambda bus: bus.join((Text, Analysis)), "is none: `@bus.join(Text, Analysis)`"),
+        (lambda bus: bus.set_types(handler_of_nothing, Text()), "Give its class: `bus.set_types(handler, Text)`"),
         (lambda bus: bus.join(Text, timeout=-1), "`timeout`"),
         (lambda bus: bus.join(Text, on_timeout=not_async), "not async"),
         (lambda _: EventBus(max_concurrency=0), "`max_concurrency` of `EventBus`"),
@@ -285,3 +290,10 @@ async def handler_of_nothing(ctx: Any, event: Event) -> None: ...
 
 
 async def handler_of_two(ctx: Any, text: Text, analysis: Summary) -> None: ...
+
+
+@pytest.mark.parametrize("wanted", [(Text, Analysis), Text | Analysis], ids=["tuple", "union"])
+async def test_asking_for_several_classes_says_how_to_ask_for_either(mini_agents: MiniAgents, wanted: Any) -> None:
+    async with EventBus() as bus:
+        with pytest.raises(RegistrationError, match=r"are several \(Text, Analysis\).*`bus.ask\(event, Outcome\)`"):
+            await bus.ask(Text(), wanted)

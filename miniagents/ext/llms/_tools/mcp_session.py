@@ -24,6 +24,7 @@ from miniagents.ext.llms._tools.tool import Tool
 from miniagents.ext.llms.errors import LLMError
 from miniagents.miniagents import MiniAgents
 from miniagents.promising._producer import current_producer
+from miniagents.promising._wording import class_and_text
 
 _LINES_KEPT = 20
 _LAST_WORDS_S = 1.0
@@ -161,7 +162,7 @@ class Session:
         if isinstance(error, FileNotFoundError) and self._server.command:
             why = f"there is no command `{self._server.command[0]}`"
         else:
-            why = without_secrets(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            why = without_secrets(class_and_text(error))
         failure = self.error(why.rstrip(".") + self.last_words())
         failure.__cause__ = error
         return failure

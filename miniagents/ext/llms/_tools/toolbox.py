@@ -19,7 +19,8 @@ from miniagents.ext.llms.llm_messages import MediaMessage, ThinkingMessage, Tool
 from miniagents.ext.llms.model_events import ToolSchema
 from miniagents.messages import MessagePromise
 from miniagents.miniagents import MiniAgent, MiniAgents
-from miniagents.promising._reporting import error_report, one_line
+from miniagents.promising._reporting import error_report
+from miniagents.promising._wording import class_and_text
 from miniagents.usage import count_tool_call
 
 _LONGEST_ERROR = 2000
@@ -223,7 +224,7 @@ def _told(call: ToolCallMessage, error: Exception) -> str:
 
 
 def _why(error: Exception) -> str:
-    text = str(error) if isinstance(error, LLMError) and str(error) else one_line(error)
+    text = str(error) if isinstance(error, LLMError) and str(error) else class_and_text(error)
     return without_secrets(text, longest=_LONGEST_ERROR)
 
 

@@ -18,6 +18,7 @@ from miniagents.ext.llms.model_events import ModelRequest
 from miniagents.interaction import Agent
 from miniagents.messages import Message, MessagePromise
 from miniagents.miniagents import MiniAgents
+from miniagents.promising._wording import class_and_text
 
 if TYPE_CHECKING:
     from miniagents.ext.llms.llm_common import LLMAgent
@@ -108,4 +109,4 @@ def _sentence(error: BaseException) -> str:
     # Of asyncio and of generators; both mean that nobody wanted the rest.
     if type(error).__name__ in {"CancelledError", "GeneratorExit"}:
         return "it was cancelled"
-    return f"{type(error).__name__}: {error}"
+    return class_and_text(error)
