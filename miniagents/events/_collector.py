@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from miniagents.errors import DeadlockError
 from miniagents.events._joins import Round
+from miniagents.events._options import seconds
 from miniagents.events._registration import is_class_of_events
 from miniagents.events._slots import find_run, outside_of_handler
 from miniagents.events._subscriptions import JoinRule, Subscription
@@ -98,6 +99,8 @@ class Collector:
 
     async def wait(self, owner: object, correlation_id: CorrelationId, timeout_s: float | None) -> list[Event]:
         """Give the complete set of a correlation id; see `AsyncAggregatorAgent.wait_for_events`."""
+        if timeout_s is not None:
+            timeout_s = seconds(timeout_s, "timeout", "wait_for_events", zero_is_fine=True)
         run: Any = find_run()
         if run is not None and getattr(run.subscription.target, "agent", None) is owner:
             raise DeadlockError(

@@ -18,6 +18,7 @@ from miniagents.events.event import Event
 from miniagents.events.flow import Flow
 from miniagents.events.trace import Trace
 from miniagents.promising._waiting import AnyTask
+from miniagents.promising.errors import WrongThreadError
 
 if TYPE_CHECKING:
     from miniagents.events.bus import EventBus
@@ -159,6 +160,8 @@ class Ending(Routing):
 
     async def wait_until_idle(self) -> None:
         """Wait until nothing is left to do."""
+        if self.state in (OPEN, STOPPING) and asyncio.get_running_loop() is not self.loop:
+            raise WrongThreadError("wait for the end of all work of a bus")
         while not self.is_idle():
             await self.idle.add_waiter()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
 from miniagents.events._options import seconds, whole_number
-from miniagents.events._registration import AGENT, FUNCTION, kind_of_handler, plain_function
+from miniagents.events._registration import FUNCTION, kind_of_handler, plain_function
 from miniagents.events.errors import RegistrationError
 from miniagents.events.event import Event
 from miniagents.events.terminate_event import TerminateEvent
@@ -139,7 +139,8 @@ class Subscription:
     @property
     def identity(self) -> Any:
         """What tells this handler from others, as long as it lives."""
-        return id(self.target) if self.kind == AGENT else self.target
+        # Equal ones may be two. Bound methods are made anew each time they are looked up.
+        return self.target if inspect.ismethod(self.target) else id(self.target)
 
     # -- how many at once ----------------------------------------------------------------------------------------
 

@@ -11,6 +11,10 @@ T = TypeVar("T")
 _tasks: Final[ContextVar["set[asyncio.Task[Any]] | None"]] = ContextVar("tasks for a thread", default=None)
 
 
+class OwnThread:
+    """Mixed into a context whose event loop has a thread of its own: whoever waits for it in another stops nothing."""
+
+
 @contextmanager
 def ended_with_block() -> Generator[None]:
     """Cancel what was begun for a thread, and is still at work when this block is left."""
@@ -36,4 +40,4 @@ async def for_thread(work: Callable[[], Awaitable[T]]) -> T:
         tasks.discard(task)
 
 
-__all__ = ["ended_with_block", "for_thread"]
+__all__ = ["OwnThread", "ended_with_block", "for_thread"]

@@ -8,12 +8,13 @@ await dispatcher.stop()
 
 import asyncio
 import threading
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping
+from types import NoneType, TracebackType
+from typing import Any, Final, Self
 
 from miniagents.errors import DeadlockError
 from miniagents.events._agent_handler import AgentHandler
-from miniagents.events._options import seconds, whole_number
+from miniagents.events._options import check_class, seconds, whole_number
 from miniagents.events.bus import EventBus
 from miniagents.events.dead_letter import DeadLetter
 from miniagents.events.errors import BusStoppedError
@@ -22,9 +23,18 @@ from miniagents.events.flow import Flow
 from miniagents.events.router import Router
 from miniagents.events.shared_memory import SharedMemory
 from miniagents.events.stats import BusStats
+from miniagents.events.trace import Trace
 from miniagents.events.tracer import Tracer
 from miniagents.miniagents import MiniAgents
 from miniagents.promising.context import PromisingContext
+
+_NOT_STARTED: Final = (
+    "The dispatcher takes no events before it is started: `dispatcher = await AsyncDispatcher(router).start()`."
+)
+_STOPPED: Final = (
+    "The dispatcher takes no events: it is stopped. Dispatch before `stop()`, and before an agent returns a "
+    "`TerminateEvent`, or make another dispatcher."
+)
 
 
 class _SharedContext(MiniAgents):
@@ -55,7 +65,7 @@ class AsyncDispatcher:
         max_hops: how many events away from the dispatched one an event may be before it is no longer delivered.
 
     Raises:
-        RegistrationError: one of the numbers is none, or too small.
+        RegistrationError: one of them is not what it should be.
     """
 
     def __init__(
@@ -68,19 +78,25 @@ class AsyncDispatcher:
         max_pending: int = 100_000,
         max_hops: int = 100,
     ) -> None:
+        name = type(self).__name__
+        check_class(router, "router", name, (Router,), "a `Router`, such as `Router({MyEvent: [agent]})`")
+        memories = (SharedMemory, Mapping, NoneType)
+        check_class(shared_working_memory, "shared_working_memory", name, memories, "a `SharedWorkingMemory` or a dict")
+        check_class(tracer, "tracer", name, (Trace, NoneType), "a `Tracer`")
         self.router = router
         self.bus = EventBus(
-            max_concurrency=whole_number(batch_size, "batch_size", type(self).__name__, at_least=1),
+            max_concurrency=whole_number(batch_size, "batch_size", name, at_least=1),
             concurrency_counts="events",
             terminate_event="stops_bus",
             max_pending=max_pending,
             max_hops=max_hops,
             shared_memory=shared_working_memory,
-            max_trace_events=0,
+            max_trace_events=0 if tracer is None else None,
             trace=tracer,
         )
         """The bus that does the work."""
-        self._handlers: list[tuple[Any, Any, AgentHandler | None]] = []
+        # By the identity of the agent: itself, and what the bus calls for it.
+        self._handlers: dict[int, tuple[Any, Any]] = {}
         self._context: MiniAgents | None = None
         self._own_context: _SharedContext | None = None
         self._thread_id: int | None = None
@@ -91,11 +107,22 @@ class AsyncDispatcher:
 
         Raises:
             BusStoppedError: it was stopped; make another.
+            RegistrationError: an agent of the router cannot be called; the dispatcher is not started then.
         """
         if self._is_stopped:
             raise BusStoppedError("A stopped dispatcher does not start again. Make another: `AsyncDispatcher(router)`.")
         if self._context is not None:
             return self
+        self.router.watch(self._take_routes)
+        try:
+            self._take_all_routes()
+            await self._open()
+        except BaseException:
+            self.router.unwatch(self._take_routes)
+            raise
+        return self
+
+    async def _open(self) -> None:
         context = PromisingContext.find_current()
         if not isinstance(context, MiniAgents):
             # Not by a block, as it may be stopped in another task, or never.
@@ -104,10 +131,12 @@ class AsyncDispatcher:
             context.users += 1
             self._own_context = context
         self._context, self._thread_id = context, threading.get_ident()
-        await self.bus.__aenter__()
-        self.router.watch(self._take_routes)
-        self._take_routes()
-        return self
+        try:
+            await self.bus.__aenter__()
+        except BaseException:
+            self._context = None
+            await self._leave_own_context()
+            raise
 
     def dispatch(self, event: Event) -> Flow:
         """Send an event on its way; give what follows from it, which need not be used. May be called in any thread.
@@ -120,16 +149,11 @@ class AsyncDispatcher:
             QueueFullError: `max_pending` deliveries wait already.
             TypeError: it is no event.
         """
-        if self._context is None:
-            raise BusStoppedError(
-                "The dispatcher takes no events before it is started: `dispatcher = await AsyncDispatcher(router)"
-                ".start()`."
-            )
-        # While it stops, its own agents may still dispatch.
-        if threading.get_ident() == self._thread_id or (self._is_stopped and not self.bus.is_in_handler()):
+        context = self._open_context()
+        if threading.get_ident() == self._thread_id:
             return self.bus.emit(event)
         # Not the flow by itself, which can be awaited, and would be.
-        return self._context.run_from_thread(lambda: [self.bus.emit(event)])[0]
+        return context.run_from_thread(lambda: [self.bus.emit(event)])[0]
 
     async def publish(self, event: Event) -> Flow:
         """Wait until fewer than `max_pending` deliveries wait, then dispatch.
@@ -138,7 +162,16 @@ class AsyncDispatcher:
             BusStoppedError: the dispatcher was not started, or is stopped.
             TypeError: it is no event.
         """
+        self._open_context()
         return await self.bus.publish(event)
+
+    def _open_context(self) -> MiniAgents:
+        if self._context is None:
+            raise BusStoppedError(_STOPPED if self._is_stopped else _NOT_STARTED)
+        # While it stops, its own agents may still dispatch.
+        if not self.bus.is_open and not self.bus.is_in_handler():
+            raise BusStoppedError(_STOPPED)
+        return self._context
 
     async def wait_for_empty_queue(self, timeout: float | None = None) -> bool:
         """Wait until everything that was dispatched, and all that followed, was handled or is a dead letter.
@@ -196,17 +229,19 @@ class AsyncDispatcher:
 
     async def _end(self) -> None:
         self._give_up_sets()
-        for _, _, handler in self._handlers:
-            if handler is not None:
-                handler.drop_waiters(BusStoppedError.of_leftover())
-        own_context, self._own_context = self._own_context, None
+        for handler in self._agent_handlers():
+            handler.drop_waiters(BusStoppedError.of_leftover())
         try:
             await self.bus.stop(drain=False)
         finally:
-            if own_context is not None:
-                own_context.users -= 1
-                if not own_context.users:
-                    await own_context.afinalize()
+            await self._leave_own_context()
+
+    async def _leave_own_context(self) -> None:
+        own_context, self._own_context = self._own_context, None
+        if own_context is not None:
+            own_context.users -= 1
+            if not own_context.users:
+                await own_context.afinalize()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -235,37 +270,47 @@ class AsyncDispatcher:
 
     # -- routes ----------------------------------------------------------------------------------------------------
 
-    def _take_routes(self) -> None:
-        """Make the bus deliver what the router says now."""
-        types: dict[int, list[type[Event]]] = {}
-        agents: dict[int, Any] = {}
-        for kind, agent in self.router.routes:
-            agents[id(agent)] = agent
-            types.setdefault(id(agent), []).append(kind)
-        for agent, target, _ in self._handlers:
-            if id(agent) in agents:
-                self.bus.set_types(target, *types[id(agent)])
-            else:
+    def _take_all_routes(self) -> None:
+        """Make the bus deliver what the router says now; nothing, if one of its agents cannot be called."""
+        agents = {id(agent): agent for _, agent in self.router.routes}
+        try:
+            for agent in [*(agent for agent, _ in self._handlers.values()), *agents.values()]:
+                self._take_routes(agent)
+        except BaseException:
+            for _, target in self._handlers.values():
                 self.bus.off(target)
-        known = [entry for entry in self._handlers if id(entry[0]) in agents]
-        is_known = {id(entry[0]) for entry in known}
-        self._handlers = known + [
-            self._register(agent, types[number]) for number, agent in agents.items() if number not in is_known
-        ]
+            self._handlers.clear()
+            raise
 
-    def _register(self, agent: Any, types: list[type[Event]]) -> tuple[Any, Any, AgentHandler | None]:
+    def _take_routes(self, agent: Any) -> None:
+        """Make the bus deliver to `agent` what the router says now.
+
+        Raises:
+            RegistrationError: it cannot be called; nothing is delivered to it.
+        """
+        types = self.router.types_of(agent)
+        known = self._handlers.get(id(agent))
+        if known is None:
+            if types:
+                self._handlers[id(agent)] = (agent, self._register(agent, types))
+        elif types:
+            self.bus.set_types(known[1], *types)
+        else:
+            self.bus.off(known[1])
+            del self._handlers[id(agent)]
+
+    def _register(self, agent: Any, types: list[type[Event]]) -> Any:
         if callable(getattr(agent, "inquire", None)):
             # An agent of this package's own: each call is a new one, so any number may be in work.
-            self.bus.on(*types)(agent)
-            return agent, agent, None
-        handler = AgentHandler(agent)
-        self.bus.on(*types, concurrency=getattr(agent, "concurrent_events", 1))(handler)
-        return agent, handler, handler
+            return self.bus.on(*types)(agent)
+        return self.bus.on(*types, concurrency=getattr(agent, "concurrent_events", 1))(AgentHandler(agent))
+
+    def _agent_handlers(self) -> list[AgentHandler]:
+        return [target for _, target in self._handlers.values() if isinstance(target, AgentHandler)]
 
     def _give_up_sets(self) -> None:
-        for _, _, handler in self._handlers:
-            if handler is not None:
-                handler.give_up_sets("the dispatcher was stopped")
+        for handler in self._agent_handlers():
+            handler.give_up_sets("the dispatcher was stopped")
 
 
 __all__ = ["AsyncDispatcher"]

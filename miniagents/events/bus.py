@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from time import monotonic
 from types import NoneType, TracebackType
-from typing import Any, Literal, NoReturn, Self, TypeVar, cast
+from typing import Any, Final, Literal, NoReturn, Self, TypeVar, cast
 
 from miniagents.errors import DeadlockError, SyncWithError
 from miniagents.events._engine import Engine
@@ -29,6 +29,7 @@ from miniagents.miniagents import MiniAgents
 from miniagents.promising._wording import shown
 from miniagents.promising.context import PromisingContext
 
+MAX_TRACE_EVENTS: Final = 10_000
 HANDLER = TypeVar("HANDLER")
 E = TypeVar("E", bound=Event)
 
@@ -46,13 +47,13 @@ class EventBus:
             with is always taken, so that a full bus empties itself.
         max_hops: how many events away from the emitted one an event may be before it is no longer delivered.
         shared_memory: what `ctx.shared_memory` begins with: a dict, or a `SharedMemory` that several buses share.
-        max_trace_events: how many of the last trace events are kept; 0: none.
+        max_trace_events: how many of the last trace events are kept; 0: none; not given: 10,000.
         drain_timeout_s: how long leaving the block, or `stop()` without a `timeout`, delivers before the rest becomes
             dead letters and what runs is cancelled; None: as long as it takes.
         max_dead_letters: how many of the last dead letters are in `dead_letters`; they keep their events and errors.
         terminate_event: what a `TerminateEvent` ends: the flow that it is part of, or the bus, as `terminate()` does.
         concurrency_counts: what `max_concurrency` counts: running handlers, or events that have some.
-        trace: the trace to write, in place of one of its own; several buses may share it.
+        trace: the trace to write, in place of one of its own; several buses may share it. It has its own size.
 
     Raises:
         RegistrationError: an option is not what it should be.
@@ -65,7 +66,7 @@ class EventBus:
         max_pending: int = 10_000,
         max_hops: int = 100,
         shared_memory: Mapping[str, Any] | SharedMemory | None = None,
-        max_trace_events: int = 10_000,
+        max_trace_events: int | None = None,
         drain_timeout_s: float | None = None,
         max_dead_letters: int = 10_000,
         terminate_event: Literal["closes_flow", "stops_bus"] = "closes_flow",
@@ -79,8 +80,10 @@ class EventBus:
         check_class(
             shared_memory, "shared_memory", name, (SharedMemory, Mapping, NoneType), "a dict or a `SharedMemory`"
         )
-        kept = whole_number(max_trace_events, "max_trace_events", name, at_least=0)
-        self.trace = Trace(kept) if trace is None else trace
+        if trace is not None and max_trace_events is not None:
+            raise RegistrationError(f"`{name}` takes `trace`, which has its own size, or `max_trace_events`, not both.")
+        kept = MAX_TRACE_EVENTS if max_trace_events is None else max_trace_events
+        self.trace = Trace(whole_number(kept, "max_trace_events", name, at_least=0)) if trace is None else trace
         """What happened; see `Trace`."""
         self.shared_memory = shared_memory if isinstance(shared_memory, SharedMemory) else SharedMemory(shared_memory)
         """What all handlers know together."""
@@ -255,10 +258,12 @@ class EventBus:
                 flow.watch(wanted, found)
                 answer = await outside_of_handler(found)
         except BaseException as error:
+            # Before it is cancelled, which makes dead letters of what was not to blame.
+            failed = () if flow is None else flow.errors
             if flow is not None:
                 flow.cancel("Nobody waits for the answer any more.")
             if isinstance(error, TimeoutError) and limit_s is not None and limit.expired():
-                raise AskTimeoutError(wanted, limit_s, () if flow is None else flow.errors) from error
+                raise AskTimeoutError(wanted, limit_s, failed) from error
             raise
         if answer is None:
             error = FlowFailedError(wanted, flow.errors)
@@ -327,6 +332,7 @@ class EventBus:
 
         Raises:
             DeadlockError: a handler of the bus would wait for its own end.
+            WrongThreadError: the bus works on another event loop, which would not wake this one.
         """
         if self.is_in_handler():
             raise DeadlockError(

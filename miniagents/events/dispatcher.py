@@ -13,14 +13,14 @@ import functools
 import importlib
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from miniagents.errors import DeadlockError
-from miniagents.events._options import seconds, whole_number
+from miniagents.events._options import seconds
+from miniagents.events._thread_calls import OwnThread
 from miniagents.events.async_dispatcher import AsyncDispatcher
 from miniagents.events.dead_letter import DeadLetter
 from miniagents.events.errors import BusStoppedError
@@ -38,22 +38,20 @@ T = TypeVar("T")
 _THREAD_NAME: Final = "miniagents dispatcher"
 
 
+class _HostContext(MiniAgents, OwnThread):
+    """The context of one dispatcher."""
+
+
 class Dispatcher:
     """Hands events to the agents that a router names; see `AsyncDispatcher`, which does it in a thread of this one's.
 
     It takes events as soon as it is made. All its methods may be called in any thread, and none in a coroutine that
     must not block. A program that ends without stopping it first waits until everything that was dispatched is done.
 
-    Args:
-        router: who gets what.
-        shared_working_memory: what agents know together.
-        batch_size: how many events are in work at once: more is faster, and changes nothing else.
-        tracer: takes what happens; None: nothing is traced.
-        max_pending: how many deliveries may wait before `dispatch` refuses events.
-        max_hops: how many events away from the dispatched one an event may be before it is no longer delivered.
+    It is made as an `AsyncDispatcher` is.
 
     Raises:
-        RegistrationError: one of the numbers is none, or too small.
+        RegistrationError: an argument is not what it should be, or an agent of the router cannot be called.
     """
 
     def __init__(
@@ -66,7 +64,6 @@ class Dispatcher:
         max_pending: int = 100_000,
         max_hops: int = 100,
     ) -> None:
-        whole_number(batch_size, "batch_size", type(self).__name__, at_least=1)
         self._dispatcher = AsyncDispatcher(
             router, shared_working_memory, batch_size, tracer, max_pending=max_pending, max_hops=max_hops
         )
@@ -260,13 +257,19 @@ class _Host:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._wanted_end = self._loop.create_future()
-        await self._dispatcher.start()
-        self._is_ready.set()
-        drain, timeout_s = await self._wanted_end
-        await self._dispatcher.stop(drain, timeout_s)
+        # Not by a block: whatever is called for another thread is to find it.
+        context = _HostContext().activate()
+        try:
+            await self._dispatcher.start()
+            self._is_ready.set()
+            drain, timeout_s = await self._wanted_end
+            await self._dispatcher.stop(drain, timeout_s)
+        finally:
+            await context.afinalize()
 
 
-_running: "weakref.WeakSet[Dispatcher]" = weakref.WeakSet()
+_running: set[Dispatcher] = set()
+"""Those that were not stopped: strongly, as the program may have let go of one that still has events."""
 
 
 @functools.cache

@@ -170,7 +170,7 @@ class RestoredError(EventError):
 
 
 def _failed_line(letter: Any) -> str:
-    return f"`{letter.handler}` on `{type(letter.event).__name__}` with {one_line(letter.error)}"
+    return f"`{letter.handler}` on `{type(letter.event).__name__}` with {one_line(letter.error).rstrip('.')}"
 
 
 __all__ = [

@@ -9,12 +9,14 @@ exactly when nothing can come any more. There may be a great many flows at once,
 every object: what only readers need, the stream's buffer, is made when the first one comes.
 """
 
+import threading
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from miniagents._segments import SequenceBuffer, announced, flat_parts, message_at, somebody_listens
 from miniagents.events._slots import find_run
+from miniagents.events._thread_calls import OwnThread
 from miniagents.events.dead_letter import DeadLetter
 from miniagents.events.event import Event
 from miniagents.message_sequence import MessageSequencePromise, SequenceReader
@@ -122,8 +124,11 @@ class Flow(MessageSequencePromise):
 
     def close(self) -> None:
         """Deliver nothing more: what waits becomes dead letters, what runs is let finish, and then the flow ends."""
-        check_thread(self._thread_id, "close a flow")
-        self.engine.close_flow(self, None)
+        if not self._is_hosted_elsewhere():
+            check_thread(self._thread_id, "close a flow")
+            self.engine.close_flow(self, None)
+        elif not self.is_ended:
+            self._context.run_from_thread(self.close)
 
     def cancel(self, msg: str | None = None) -> bool:
         """Stop everything in this flow, and nothing else; `True` unless it had ended already.
@@ -131,13 +136,19 @@ class Flow(MessageSequencePromise):
         Handlers that run are cancelled, with the calls that they made; they and what waits become dead letters. Readers
         get what there is so far and then `PromiseCancelledError` (with `msg`).
         """
-        check_thread(self._thread_id, "cancel a flow")
         if self.is_ended:
             return False
+        if self._is_hosted_elsewhere():
+            return self._context.run_from_thread(self.cancel, msg)
+        check_thread(self._thread_id, "cancel a flow")
         error = PromiseCancelledError(msg or "The flow was cancelled.")
         self.engine.close_flow(self, error)
         self.end(Failure(error))
         return True
+
+    def _is_hosted_elsewhere(self) -> bool:
+        """Whether this is a thread of a program whose dispatcher works in another one, of its own."""
+        return isinstance(self._context, OwnThread) and threading.get_ident() != self._thread_id
 
     def mermaid(self) -> str:
         """Give what happened, as a Mermaid diagram: which event led to which by which handler, and what failed."""

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from miniagents.events._options import check_class
 from miniagents.events._slots import find_run
 from miniagents.events._thread_calls import for_thread
 from miniagents.events.errors import RegistrationError
@@ -45,7 +47,7 @@ class LLMBroker:
     options, those that are as they are by default are left to the provider.
 
     Raises:
-        RegistrationError: the gateway is no agent.
+        RegistrationError: the gateway is no agent, or the tracer none.
     """
 
     def __init__(self, model: str, gateway: MiniAgent | None = None, tracer: Trace | None = None) -> None:
@@ -54,6 +56,9 @@ class LLMBroker:
                 f"`gateway` is an agent, such as `OpenAIAgent` or `ScriptedAgent.fork(...)`, not {shown(gateway)}. "
                 "Without one the provider comes from the name of the model: `LLMBroker('openai:gpt-5.5')`."
             )
+        check_class(
+            tracer, "tracer", type(self).__name__, (Trace, NoneType), "a `Tracer` (a tokenizer is not needed here)"
+        )
         self.model = model
         self._gateway = gateway
         self._agent: MiniAgent | None = None

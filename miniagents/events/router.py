@@ -24,7 +24,9 @@ class Router:
 
     def __init__(self, routes: Mapping[type[Event], Iterable[Any]] | None = None) -> None:
         self._routes: list[tuple[type[Event], Any]] = []
-        self._watchers: list[Callable[[], None]] = []
+        # The same by agent, by its identity, which lasts as long as it is there.
+        self._types: dict[int, list[type[Event]]] = {}
+        self._watchers: list[Callable[[Any], None]] = []
         for kind, agents in (routes or {}).items():
             for agent in agents:
                 self.add_route(kind, agent)
@@ -36,7 +38,8 @@ class Router:
         a `MiniAgent`.
 
         Raises:
-            RegistrationError: the type is no class of events, or the agent is none.
+            RegistrationError: the type is no class of events, or the agent is none, or none that a dispatcher at work
+                can take; there is no such route then.
         """
         if not is_class_of_events(event_type):
             raise RegistrationError(
@@ -52,7 +55,18 @@ class Router:
                 f"`receive_event`, and no `MiniAgent`.{made}"
             )
         self._routes.append((event_type, agent))
-        self._tell()
+        self._types.setdefault(id(agent), []).append(event_type)
+        told: list[Callable[[Any], None]] = []
+        try:
+            for callback in self._watchers:
+                callback(agent)
+                told.append(callback)
+        except BaseException:
+            self._routes.pop()
+            self._set_types(agent, self._types[id(agent)][:-1])
+            for callback in told:
+                callback(agent)
+            raise
 
     def remove_route(self, event_type: type[Event], agent: Any) -> None:
         """Take back what `add_route` did with the same class and agent.
@@ -66,7 +80,9 @@ class Router:
                 f"There is no route of `{event_type.__name__}` to {shown(agent)}, so none can be removed."
             )
         self._routes = kept
-        self._tell()
+        self._set_types(agent, [kind for kind, known in kept if known is agent])
+        for callback in self._watchers:
+            callback(agent)
 
     def get_agents(self, event: Event) -> list[Any]:
         """Give the agents that get `event`, each once, in the order in which they were added."""
@@ -81,17 +97,24 @@ class Router:
         """All routes, as pairs of a class and an agent, in the order in which they were added."""
         return tuple(self._routes)
 
-    def watch(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after each change of the routes (for this package)."""
+    def types_of(self, agent: Any) -> list[type[Event]]:
+        """Give the classes that are routed to `agent` (for this package)."""
+        return self._types.get(id(agent), [])
+
+    def _set_types(self, agent: Any, types: list[type[Event]]) -> None:
+        if types:
+            self._types[id(agent)] = types
+        else:
+            # Its identity may be that of another one soon.
+            del self._types[id(agent)]
+
+    def watch(self, callback: Callable[[Any], None]) -> None:
+        """Call `callback` with the agent after each change of its routes, which it may refuse (for this package)."""
         self._watchers.append(callback)
 
-    def unwatch(self, callback: Callable[[], None]) -> None:
+    def unwatch(self, callback: Callable[[Any], None]) -> None:
         """Call it no more (for this package)."""
         self._watchers = [known for known in self._watchers if known != callback]
-
-    def _tell(self) -> None:
-        for callback in self._watchers:
-            callback()
 
 
 __all__ = ["Router"]

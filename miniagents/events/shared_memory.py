@@ -1,6 +1,7 @@
 """`SharedMemory`: what the handlers of one bus know together."""
 
 import copy
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -11,13 +12,15 @@ class SharedMemory:
     """A dict that handlers read as a copy and change by merging.
 
     Nothing that `get()` has given changes afterwards, and nothing that is done to it shows here. A merge happens in one
-    step: no handler ever sees half of it.
+    step, in whatever thread: nobody ever sees half of it, and no other merge gets lost.
     """
 
-    __slots__ = ("_content", "_listeners")
+    __slots__ = ("_content", "_listeners", "_lock")
 
     def __init__(self, initial: Mapping[str, Any] | None = None) -> None:
         self._content: dict[str, Any] = {}
+        # Agents work in threads, too.
+        self._lock = threading.Lock()
         self._listeners: tuple[Callable[[Mapping[str, Any]], None], ...] = ()
         if initial is not None:
             self.merge(initial)
@@ -34,18 +37,23 @@ class SharedMemory:
         """
         if not isinstance(cast("object", changes), Mapping):
             raise TypeError(f"`merge()` takes a dict of what is to change, not {shown(changes)}.")
-        # Copied, and merged into a new dict, before anything shows: what cannot be copied changes nothing.
-        self._content = _merged(self._content, copy.deepcopy(dict(changes)))
+        # Copied before anything is changed: what cannot be copied changes nothing.
+        copied = copy.deepcopy(dict(changes))
+        with self._lock:
+            # A new dict, so that whoever reads at this moment has all of the old one.
+            self._content = _merged(self._content, copied)
         for tell in self._listeners:
             tell(changes)
 
     def when_merged(self, callback: Callable[[Mapping[str, Any]], None]) -> None:
         """Call `callback` with the changes of each merge from now on (for this package)."""
-        self._listeners += (callback,)
+        with self._lock:
+            self._listeners += (callback,)
 
     def forget(self, callback: Callable[[Mapping[str, Any]], None]) -> None:
         """Call it no more (for this package)."""
-        self._listeners = tuple(known for known in self._listeners if known != callback)
+        with self._lock:
+            self._listeners = tuple(known for known in self._listeners if known != callback)
 
 
 def _merged(old: dict[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

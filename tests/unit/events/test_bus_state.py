@@ -1,9 +1,13 @@
 """What a bus says of itself while it works and when it ends."""
 
+import asyncio
 from typing import Any
 
+import pytest
+
 from miniagents import MiniAgents
-from miniagents.events import AsyncDispatcher, BusStoppedError, EventBus
+from miniagents.events import AskTimeoutError, AsyncDispatcher, BusStoppedError, EventBus, RegistrationError, Tracer
+from miniagents.promising.errors import WrongThreadError
 from tests.unit.events.some_agents import Gated, router_of
 from tests.unit.events.some_events import Number, Text, errors_of
 
@@ -51,3 +55,51 @@ async def test_what_waits_when_a_bus_is_terminated_twice_is_dead_once(mini_agent
 
     assert {type(letter.error) for letter in dispatcher.dead_letters} == {BusStoppedError}
     assert (dispatcher.stats.handled, dispatcher.stats.dead) == (1, 2)
+
+
+async def test_waiting_for_a_bus_on_another_event_loop_is_refused(mini_agents: MiniAgents) -> None:
+    gated = Gated()
+    async with AsyncDispatcher(router_of((Number, gated))) as dispatcher:
+        dispatcher.dispatch(Number())
+        for wait in (dispatcher.bus.wait_until_idle, dispatcher.wait_for_empty_queue):
+            with pytest.raises(WrongThreadError, match="wait for the end of all work of a bus"):
+                await asyncio.to_thread(lambda wait=wait: asyncio.run(wait()))
+        gated.gate.set()
+    # There is nothing to wait for.
+    await asyncio.to_thread(lambda: asyncio.run(dispatcher.bus.wait_until_idle()))
+
+
+async def test_a_dispatcher_takes_events_while_it_works_and_says_so_in_its_own_words(mini_agents: MiniAgents) -> None:
+    dispatcher = AsyncDispatcher(router_of((Number, Gated())))
+    for refused in (dispatcher.dispatch, dispatcher.publish):
+        with pytest.raises(BusStoppedError, match=r"`dispatcher = await AsyncDispatcher\(router\)\.start\(\)`"):
+            await refused(Number())
+    await dispatcher.start()
+    await dispatcher.stop()
+    for refused in (dispatcher.dispatch, dispatcher.publish):
+        with pytest.raises(BusStoppedError, match=r"Dispatch before `stop\(\)`"):
+            await refused(Number())
+
+
+async def test_asking_too_long_tells_what_had_failed_until_then_and_nothing_else(mini_agents: MiniAgents) -> None:
+    async with EventBus() as bus:
+
+        @bus.on(Text)
+        async def slow(ctx: Any, event: Text) -> None:
+            await asyncio.Event().wait()
+
+        with pytest.raises(AskTimeoutError, match=r"within 0\.05 s\. Nothing failed until then\.$") as asked:
+            await bus.ask(Text(), Number, timeout=0.05)
+        assert asked.value.dead_letters == ()
+
+        @bus.on(Text)
+        async def fails(ctx: Any, event: Text) -> None:
+            raise ValueError("no.")
+
+        with pytest.raises(AskTimeoutError, match=r"until then: `fails` on `Text` with ValueError: no\.$"):
+            await bus.ask(Text(), Number, timeout=0.05)
+
+
+def test_a_trace_and_its_size_are_not_given_both() -> None:
+    with pytest.raises(RegistrationError, match="`trace`, which has its own size, or `max_trace_events`, not both"):
+        EventBus(trace=Tracer(), max_trace_events=5)

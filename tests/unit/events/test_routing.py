@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -297,3 +298,22 @@ async def test_asking_for_several_classes_says_how_to_ask_for_either(mini_agents
     async with EventBus() as bus:
         with pytest.raises(RegistrationError, match=r"are several \(Text, Analysis\).*`bus.ask\(event, Outcome\)`"):
             await bus.ask(Text(), wanted)
+
+
+async def test_equal_handlers_that_are_two_are_both_called(mini_agents: MiniAgents) -> None:
+    @dataclass
+    class Handler:
+        n: int
+
+        async def __call__(self, ctx: Any, event: Text) -> None:
+            called.append(self)
+
+    called: list[Handler] = []
+    one, two = Handler(1), Handler(1)
+    async with EventBus() as bus:
+        bus.on(Text)(one)
+        bus.on(Event)(one)
+        bus.on(Text)(two)
+        await bus.emit(Text())
+
+    assert [id(handler) for handler in called] == [id(one), id(two)]

@@ -184,6 +184,8 @@ async def test_a_name_of_a_model_is_looked_up_as_model_agent_does() -> None:
 def test_a_gateway_that_is_no_agent_and_a_model_that_is_none_are_refused() -> None:
     with pytest.raises(RegistrationError, match="`gateway` is an agent"):
         LLMBroker("a model", gateway=object())
+    with pytest.raises(RegistrationError, match=r"`tracer` of `LLMBroker` is a `Tracer` \(a tokenizer is not needed"):
+        LLMBroker("a model", None, object())
     with pytest.raises(RegistrationError, match="`llm` is an `LLMBroker`"):
         BaseAsyncLLMAgent("a model")
 
@@ -286,3 +288,9 @@ async def test_cancelling_a_blocking_agent_ends_the_model_call_that_its_thread_w
         await until(lambda: not model.running)
 
     assert model.given_up == 1
+
+
+@pytest.mark.parametrize("timeout", [-1, "x", float("nan")])
+async def test_an_aggregator_is_waited_for_as_long_as_a_number_says(timeout: Any) -> None:
+    with pytest.raises(RegistrationError, match="`timeout` of `wait_for_events` is a number of seconds, zero or more"):
+        await Aggregator([Text, Summary]).wait_for_events("an id", timeout)

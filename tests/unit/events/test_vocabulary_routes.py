@@ -1,6 +1,7 @@
 """Which agents of a router get what, and what they may return."""
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -74,6 +75,86 @@ async def test_an_agent_of_a_router_may_be_a_mini_agent_and_it_may_end_the_dispa
     with pytest.raises(BusStoppedError):
         dispatcher.dispatch(Text())
     await dispatcher.stop()
+
+
+class Unable(Recorder):
+    """Cannot be registered."""
+
+    concurrent_events = 0
+
+
+async def test_a_dispatcher_that_cannot_call_an_agent_does_not_start_and_starts_without_it() -> None:
+    able, unable = Recorder(), Unable()
+    router = Router({Text: [able, unable]})
+    dispatcher = AsyncDispatcher(router)
+
+    for _ in range(2):
+        with pytest.raises(RegistrationError, match="`concurrency` of `Unable`"):
+            await dispatcher.start()
+        with pytest.raises(BusStoppedError, match="before it is started"):
+            dispatcher.dispatch(Text())
+    router.remove_route(Text, unable)
+    await dispatcher.start()
+    await dispatcher.dispatch(Text())
+    await dispatcher.stop()
+
+    assert able.got == [Text()]
+
+
+async def test_a_route_that_a_dispatcher_cannot_take_is_no_route_anywhere() -> None:
+    able, other, unable = Recorder(), Recorder(), Unable()
+    router = Router()
+    async with AsyncDispatcher(router) as one, AsyncDispatcher(router) as two:
+        with pytest.raises(RegistrationError, match="`concurrency` of `Unable`"):
+            router.add_route(Text, unable)
+        router.add_route(Text, able)
+        unable.concurrent_events = 1
+        two.router.add_route(Number, unable)
+        router.add_route(Text, other)
+        one.dispatch(Text())
+        two.dispatch(Text())
+
+    assert unable.got == []
+    assert router.routes == ((Text, able), (Number, unable), (Text, other))
+    assert able.got == other.got == [Text(), Text()]
+
+
+async def test_a_route_more_costs_the_same_however_many_there_are() -> None:
+    def calls_of(routes: int) -> int:
+        calls = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        agents = [Recorder() for _ in range(routes)]
+        sys.setprofile(count)
+        try:
+            for agent in agents:
+                router.add_route(Text, agent)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    router = Router()
+    async with AsyncDispatcher(router):
+        first = calls_of(20)
+        calls_of(200)
+        # The garbage collector may call something in between.
+        assert calls_of(20) < first * 1.1
+
+
+async def test_what_cannot_make_a_dispatcher_is_refused_at_once() -> None:
+    router = Router()
+    for arguments, says in (
+        ((None,), "`router` of `AsyncDispatcher` is a `Router`, such as"),
+        (({Text: []},), "`router` of `AsyncDispatcher` is a `Router`, such as"),
+        ((router, 5), "`shared_working_memory` of `AsyncDispatcher`"),
+        ((router, None, 0), "`batch_size` of `AsyncDispatcher`"),
+        ((router, None, 5, "trace"), "`tracer` of `AsyncDispatcher` is a `Tracer`, not 'trace'"),
+    ):
+        with pytest.raises(RegistrationError, match=says):
+            AsyncDispatcher(*arguments)
 
 
 # -- what agents return ------------------------------------------------------------------------------------------------

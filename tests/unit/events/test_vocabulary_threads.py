@@ -254,8 +254,21 @@ def routed(*agents):
             """,
             ["handled Text", "in a thread Text", "handled More", "in a thread More"],
         ),
+        (
+            """
+            def main():
+                Dispatcher(routed(Agent(), Blocking())).dispatch(Text())
+            main()
+            """,
+            ["handled Text", "in a thread Text", "handled More", "in a thread More"],
+        ),
     ],
-    ids=["async, when all is done", "async, in the middle of work", "in a thread, with everything to do"],
+    ids=[
+        "async, when all is done",
+        "async, in the middle of work",
+        "in a thread, with everything to do",
+        "in a thread, of a dispatcher that nobody holds",
+    ],
 )
 def test_a_program_that_stops_nothing_ends_cleanly(body: str, printed: list[str]) -> None:
     program = PROGRAM_START + textwrap.dedent(body)
@@ -268,3 +281,33 @@ def test_a_program_that_stops_nothing_ends_cleanly(body: str, printed: list[str]
     assert sorted(done.stdout.splitlines()) == sorted(printed)
     for trace_of_trouble in ("Traceback", "never awaited", "was destroyed", "Exception ignored"):
         assert trace_of_trouble not in done.stderr
+
+
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_a_flow_is_ended_from_the_thread_that_dispatched(end: str) -> None:
+    agent, behind = Blocking(), Recorder()
+    with Dispatcher(router_of((Number, agent), (Text, behind))) as dispatcher:
+        running = dispatcher.dispatch(Number())
+        assert agent.begun.wait(timeout=20)
+        waiting = dispatcher.dispatch(Number())
+
+        getattr(waiting, end)()
+        getattr(waiting, end)()
+
+        assert waiting.is_ended
+        assert [letter.event for letter in waiting.errors] == [Number()]
+        agent.gate.set()
+        assert dispatcher.wait_for_empty_queue()
+        assert running.errors == ()
+        assert running.cancel() is False
+        running.close()
+
+
+def test_a_stopped_dispatcher_says_so_in_its_own_words() -> None:
+    dispatcher = Dispatcher(Router({Text: [Recorder(lambda _: TerminateEvent())]}))
+    dispatcher.dispatch(Text())
+    dispatcher.wait_for_empty_queue()
+
+    with pytest.raises(BusStoppedError, match=r"an agent returns a `TerminateEvent`, or make another dispatcher\.$"):
+        dispatcher.dispatch(Text())
+    dispatcher.stop()
