@@ -3,7 +3,8 @@
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from miniagents.errors import DeadlockError
@@ -34,11 +35,22 @@ class Collector:
         self._results: OrderedDict[CorrelationId, list[Event]] = OrderedDict()
         self._waiters: dict[CorrelationId, list[asyncio.Future[list[Event]]]] = {}
 
-    def take(self, event: Event) -> list[Event] | None:
+    @contextmanager
+    def set_with(self, event: Event) -> Generator[list[Event] | None]:
         """Add `event`; give the events if the set is complete with it, in the order of the classes.
 
-        The first event of a class counts. What comes when a set was complete begins another one.
+        The first event of a class counts. What comes when a set was complete begins another one. If the block fails,
+        the set stays, without `event`: whoever sends that again, or has it tried again, completes the set again.
         """
+        events = self._take(event)
+        try:
+            yield events
+        except BaseException:
+            if events is not None:
+                self._restore(event, events)
+            raise
+
+    def _take(self, event: Event) -> list[Event] | None:
         correlation_id = event.correlation_id
         with self._lock:
             group = self._groups.get(correlation_id, {})
@@ -61,11 +73,7 @@ class Collector:
             _settle(waiter, list(events))
         return list(events)
 
-    def restore(self, event: Event, events: Iterable[Event]) -> None:
-        """Take a complete set back, of which nothing could be made, without the `event` that made it complete.
-
-        So whoever sends that again, or has it tried again, completes the set again.
-        """
+    def _restore(self, event: Event, events: Iterable[Event]) -> None:
         kept = [other for other in events if other is not event]
         with self._lock:
             self._results.pop(event.correlation_id, None)

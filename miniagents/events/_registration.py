@@ -113,9 +113,32 @@ def plain_function(value: Any, option: str, name: str, what: str) -> Callable[[A
     return value
 
 
+def checked_event(event: Any) -> Event:
+    """Give `event` if it is one.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(event, Event):
+        raise TypeError(
+            f"A bus takes events, and {shown(event)} is none. Define a class, `class MyEvent(Event): ...`, and emit an "
+            "object of it."
+        )
+    return event
+
+
 def is_class_of_events(value: Any) -> bool:
     """Whether it is `Event` or a class below it."""
     return isinstance(value, type) and issubclass(cast("type[Any]", value), Event)
 
 
-__all__ = ["AGENT", "FUNCTION", "GENERATOR", "checked_types", "is_class_of_events", "kind_of_handler", "plain_function"]
+__all__ = [
+    "AGENT",
+    "FUNCTION",
+    "GENERATOR",
+    "checked_event",
+    "checked_types",
+    "is_class_of_events",
+    "kind_of_handler",
+    "plain_function",
+]

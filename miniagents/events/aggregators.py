@@ -9,7 +9,19 @@ from miniagents.events.agents import BaseAgent, BaseAsyncAgent
 from miniagents.events.event import Event
 
 
-class AsyncAggregatorAgent(BaseAsyncAgent):
+class _Aggregator:
+    """What both kinds are made with."""
+
+    def __init__(
+        self, event_types_needed: Sequence[type[Event]] | None = None, *, timeout: float | None = None
+    ) -> None:
+        name = type(self).__name__
+        limit_s = None if timeout is None else seconds(timeout, "timeout", name)
+        self.collected = Collector(needed_types(event_types_needed, name), limit_s)
+        """What it has (for this package)."""
+
+
+class AsyncAggregatorAgent(_Aggregator, BaseAsyncAgent):
     """Collects one event of each class, by correlation id, and handles them together: override `process_events`.
 
     A subclass counts as its base; of several events of a class the first counts; other events are passed over. What
@@ -26,22 +38,10 @@ class AsyncAggregatorAgent(BaseAsyncAgent):
         RegistrationError: there are no classes, or one of them is none.
     """
 
-    def __init__(
-        self, event_types_needed: Sequence[type[Event]] | None = None, *, timeout: float | None = None
-    ) -> None:
-        self.collected = _collector(self, event_types_needed, timeout)
-        """What it has; for the dispatcher."""
-
     async def receive_event_async(self, event: Event) -> Sequence[Event] | Event | None:
         """Take `event`; give what `process_events` makes of the set if it is complete."""
-        events = self.collected.take(event)
-        if events is None:
-            return []
-        try:
-            return await self.process_events(events)
-        except BaseException:
-            self.collected.restore(event, events)
-            raise
+        with self.collected.set_with(event) as events:
+            return [] if events is None else await self.process_events(events)
 
     async def process_events(self, events: list[Any]) -> Sequence[Event] | Event | None:
         """Handle a complete set, one event of each class in the order of `event_types_needed`; give what follows."""
@@ -62,42 +62,17 @@ class AsyncAggregatorAgent(BaseAsyncAgent):
         return await self.collected.wait(self, correlation_id, timeout)
 
 
-class BaseAggregatingAgent(BaseAgent):
-    """As `AsyncAggregatorAgent`, with a plain `process_events` that may block.
-
-    Args:
-        event_types_needed: the classes.
-        timeout: how many seconds a set may take from its first event on, under a dispatcher; None: any time.
-
-    Raises:
-        RegistrationError: there are no classes, or one of them is none.
-    """
-
-    def __init__(
-        self, event_types_needed: Sequence[type[Event]] | None = None, *, timeout: float | None = None
-    ) -> None:
-        self.collected = _collector(self, event_types_needed, timeout)
-        """What it has; for the dispatcher."""
+class BaseAggregatingAgent(_Aggregator, BaseAgent):
+    """As `AsyncAggregatorAgent`, and made as that is, with a plain `process_events` that may block."""
 
     def receive_event(self, event: Event) -> Sequence[Event] | Event | None:
         """Take `event`; give what `process_events` makes of the set if it is complete."""
-        events = self.collected.take(event)
-        if events is None:
-            return []
-        try:
-            return self.process_events(events)
-        except BaseException:
-            self.collected.restore(event, events)
-            raise
+        with self.collected.set_with(event) as events:
+            return [] if events is None else self.process_events(events)
 
     def process_events(self, events: list[Any]) -> Sequence[Event] | Event | None:
         """Handle a complete set, one event of each class in the order of `event_types_needed`; give what follows."""
         raise NotImplementedError(f"`{type(self).__name__}` needs a method `def process_events(self, events)`.")
-
-
-def _collector(agent: object, types: object, timeout: float | None) -> Collector:
-    name = type(agent).__name__
-    return Collector(needed_types(types, name), None if timeout is None else seconds(timeout, "timeout", name))
 
 
 __all__ = ["AsyncAggregatorAgent", "BaseAggregatingAgent"]

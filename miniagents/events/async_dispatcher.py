@@ -195,7 +195,8 @@ class AsyncDispatcher:
     async def stop(self, drain: bool = False, timeout: float | None = None) -> None:  # noqa: FBT001, FBT002 - as `bus.stop`
         """Take no more events, let what is in work end, and end.
 
-        What waits becomes dead letters; with `drain` it is delivered first, and all that follows from it. What is in
+        What waits becomes dead letters; with `drain` it is delivered first, and all that follows from it. (`stop` of an
+        `EventBus` does so by default.) What is in
         work after `timeout` seconds is cancelled and becomes dead letters too (None: it takes as long as it takes).
         `await wait_for_empty_queue()` before it loses nothing.
 

@@ -15,7 +15,7 @@ from miniagents.events._engine import Engine
 from miniagents.events._ledger import FRESH, OPEN
 from miniagents.events._limits import Limits
 from miniagents.events._options import check_choice, check_class, seconds, whole_number
-from miniagents.events._registration import checked_types
+from miniagents.events._registration import checked_event, checked_types
 from miniagents.events._slots import outside_of_handler
 from miniagents.events._subscriptions import JoinRule, Subscription
 from miniagents.events.dead_letter import DeadLetter
@@ -26,7 +26,6 @@ from miniagents.events.shared_memory import SharedMemory
 from miniagents.events.stats import BusStats
 from miniagents.events.trace import Trace
 from miniagents.miniagents import MiniAgents
-from miniagents.promising._wording import shown
 from miniagents.promising.context import PromisingContext
 
 MAX_TRACE_EVENTS: Final = 10_000
@@ -216,7 +215,7 @@ class EventBus:
             BusStoppedError: the bus was not entered, or is stopped.
             TypeError: it is no event.
         """
-        return self._engine.emit(_checked_event(event))
+        return self._engine.emit(checked_event(event))
 
     async def publish(self, event: Event) -> Flow:
         """Wait until fewer than `max_pending` deliveries wait, then emit.
@@ -226,7 +225,7 @@ class EventBus:
             TypeError: it is no event.
         """
         engine = self._engine
-        _checked_event(event)
+        checked_event(event)
         if engine.pending() >= engine.max_pending:
             engine.check_open()
             await outside_of_handler(engine.wait_for_room())
@@ -379,15 +378,6 @@ class EventBus:
         from miniagents.events._mermaid import draw_bus
 
         return draw_bus(self._engine.routes.subscriptions, self.trace)
-
-
-def _checked_event(event: Any) -> Event:
-    if not isinstance(event, Event):
-        raise TypeError(
-            f"A bus takes events, and {shown(event)} is none. Define a class, `class MyEvent(Event): ...`, and emit an "
-            "object of it."
-        )
-    return event
 
 
 async def _work_records(context: MiniAgents) -> Any:
