@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from blockbuster import BlockBuster
 from pytest_asyncio import is_async_test
+
+from tests.support.freezing import freeze_modules
 
 resource = None
 with contextlib.suppress(ImportError):  # not on Windows
@@ -39,8 +40,7 @@ def pytest_collection_finish() -> None:
     Hundreds of tests collect garbage, or look for who refers to an object. Each would go through all of it every time.
     A test in which one of these refers to what the test has made lets the collector see them again (`gc.unfreeze()`).
     """
-    gc.collect()
-    gc.freeze()
+    freeze_modules()
 
 
 # First, hence torn down last: after the contexts of other fixtures have ended.

@@ -293,6 +293,8 @@ _GO_BETWEENS = (MethodType, FunctionType, CellType, tuple)
 """What may hold a writing end on behalf of somebody else: bound methods, and the closures of functions."""
 MAX_GO_BETWEENS = 8
 """How many of them one behind another are followed."""
+FROZEN_BY_PYTHON = gc.get_freeze_count()
+"""So many objects some versions of Python keep from the collector's sight themselves, and they hold nothing of ours."""
 
 
 def _proven(groups: list[list[AnyTask]], waits: Waits, stuck: set[AnyTask]) -> Iterator[list[AnyTask]]:
@@ -311,6 +313,9 @@ def _held_elsewhere(handles: list[Any], own: set[int]) -> set[int]:
 
     All are looked up together: each look goes through every object of the process.
     """
+    if gc.get_freeze_count() > FROZEN_BY_PYTHON:
+        # What the program has kept from its sight (`gc.freeze()`) may refer to any of them.
+        return {id(handle) for handle in handles}
     elsewhere: set[int] = set()
     # A tuple, which is handed on as it is: another one, made for the call, would be found among the holders.
     objects, leads = tuple(handles), {id(handle): {id(handle)} for handle in handles}

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from miniagents.promising import _deadlock
 from miniagents.promising.promising import Promise, PromisingContext, StreamAppender, StreamedPromise
+from tests.support.freezing import freeze_modules
 from tests.unit.promising.tools import collect
 
 pytestmark = pytest.mark.virtual_clock
@@ -83,8 +85,7 @@ def modules_are_seen() -> Iterator[None]:
     """The collector sees what was there before the tests, as in any program; see `tests/conftest.py`."""
     gc.unfreeze()
     yield
-    gc.collect()
-    gc.freeze()
+    freeze_modules()
 
 
 @pytest.mark.usefixtures("modules_are_seen")
@@ -100,6 +101,20 @@ async def test_an_appender_that_a_global_holds_is_no_deadlock(context: Promising
         assert await StreamedPromise(streamer=appender) == ()
     finally:
         holders.clear()
+
+
+@pytest.fixture
+def modules_were_frozen_by_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a server that forks its workers; the modules of the tests are frozen, see `tests/conftest.py`."""
+    monkeypatch.setattr(_deadlock, "FROZEN_BY_PYTHON", 0)
+
+
+@pytest.mark.usefixtures("modules_were_frozen_by_the_program")
+async def test_where_the_collector_does_not_see_all_nobody_is_told_of_a_deadlock(context: PromisingContext) -> None:
+    asyncio.get_running_loop().call_later(AN_HOUR, lambda: holders.pop().close())
+    holders.append(StreamAppender[str]().open())
+
+    assert await StreamedPromise(streamer=holders[0]) == ()
 
 
 async def test_an_appender_that_an_object_of_another_task_holds_is_no_deadlock(context: PromisingContext) -> None:
