@@ -4,6 +4,7 @@ JournalError (a MiniAgentsError)       catch this to catch all of them
 +-- JournalVersionError                the file or database is of another version, or of something else
 +-- JournalCorruptError                a row, or the file, does not hold what was written
 +-- JournalLockedError                 somebody else held the file for too long
++-- JournalUnreachableError            the server cannot be reached, or does not answer
 +-- RunBusyError                       another process has this run, or has taken it over
 +-- UncertainCallError                 a call was cut off, and is not to be made again
 +-- UnstorableValueError               a value that JSON, or the journal, cannot hold
@@ -36,6 +37,13 @@ class JournalCorruptError(JournalError):
 
 class JournalLockedError(JournalError):
     """Another process held the journal for longer than we wait."""
+
+
+class JournalUnreachableError(JournalError):
+    """The server cannot be reached, or does not answer.
+
+    Once that is known, each further read and write fails with this at once, until the server is found again.
+    """
 
 
 class RunBusyError(JournalError):

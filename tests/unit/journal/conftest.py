@@ -15,6 +15,7 @@ from blockbuster import BlockBuster
 from miniagents import Message, MiniAgents
 from miniagents.journal import CallRecord, Journal, RunJournal, RunRecord, StartedCall
 from tests.support.postgres_server import NoPostgresError, postgres_server
+from tests.unit.journal.network import Network
 
 OpenJournal = Callable[..., Awaitable[Journal]]
 
@@ -41,6 +42,14 @@ async def postgres_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     await server.execute("SET lock_timeout = '5s'")
     await server.execute(f"DROP SCHEMA {schema} CASCADE")
     await server.close()
+
+
+@pytest.fixture
+async def network(postgres_url: str) -> AsyncIterator[tuple[Network, str]]:
+    """What the server is reached through, and the URL that leads there."""
+    network = Network(postgres_url)
+    yield network, await network.open()
+    await network.close()
 
 
 @pytest.fixture(params=["sqlite", "memory", "postgres"])
