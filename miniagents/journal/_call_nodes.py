@@ -24,6 +24,7 @@ class Run(Protocol):
     """What calls need of a run; see `RunJournal`."""
 
     on_failure: Callable[[JournalError], None] | None
+    on_success: Callable[[], None] | None
 
     @property
     def run_id(self) -> str: ...

@@ -96,7 +96,7 @@ class JournalInterceptor:
                 self._root = CallNode(self._open.run)
                 self._in_flight = self._open.in_flight
                 self._trouble = StoreTrouble(self._mini_agents, self._on_store_error)
-                self._open.run.on_failure = self._trouble.put_off
+                self._trouble.watch(self._open.run)
             return self._root
 
     async def context_left(self, error: BaseException | None, *, has_failed: bool) -> None:

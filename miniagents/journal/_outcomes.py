@@ -1,12 +1,20 @@
 """What came of a call, and of storing it."""
 
 import copy
+import time
 from dataclasses import fields
 from typing import Any, Literal, cast
 
 from miniagents._segments import SequenceBuffer, flat_parts
-from miniagents.journal._call_nodes import CallNode, Reply
-from miniagents.journal.errors import JournalCorruptError, JournalError, RunBusyError, UnstorableValueError
+from miniagents.journal._call_nodes import CallNode, Reply, Run
+from miniagents.journal.errors import (
+    JournalCorruptError,
+    JournalError,
+    JournalLockedError,
+    JournalUnreachableError,
+    RunBusyError,
+    UnstorableValueError,
+)
 from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import MessagePromise
 from miniagents.promising._buffer import Buffer
@@ -19,6 +27,9 @@ OnStoreError = Literal["report", "raise"]
 _ALWAYS_RAISED = (UnstorableValueError, RunBusyError, JournalCorruptError)
 """Mistakes of the program, and what would mix two programs' records: nothing may go on as if they had not happened."""
 
+_LOST = (JournalLockedError, JournalUnreachableError)
+"""What all writes fail with, until it is over."""
+
 
 class StoreTrouble:
     """What becomes of an error of the journal in one run, while the program's own work is well."""
@@ -28,6 +39,14 @@ class StoreTrouble:
         self._raises = on_store_error == "raise"
         self._told: set[str] = set()
         self._put_off: JournalError | None = None
+        self._run: Run | None = None
+        self._lost_at = ""
+        self._told_of_loss: set[str] = set()
+
+    def watch(self, run: Run) -> None:
+        """Hear from a run what fails in the background, and when it can be written again after that."""
+        self._run = run
+        run.on_failure = self.put_off
 
     def is_grave(self, error: JournalError) -> bool:
         """Whether it is to be raised where the program waits."""
@@ -53,9 +72,27 @@ class StoreTrouble:
     def report(self, error: JournalError) -> None:
         """Tell the log, once for errors of the same text."""
         text = str(error)
+        if self._run is not None and isinstance(error, _LOST):
+            self._lost_at = self._lost_at or time.strftime("%H:%M:%S")
+            self._told_of_loss.add(text)
+            self._run.on_success = self._tell_of_return
         if text not in self._told and len(self._told) < 100:
             self._told.add(text)
             self._context.logger.error("The journal failed; the program goes on without its record: %s", text)
+
+    def _tell_of_return(self) -> None:
+        assert self._run is not None
+        self._context.logger.warning(
+            "The journal can be written again, and what comes now is recorded. Of what happened since %s the record is "
+            "missing, so that calls which ended meanwhile are made again where the run %r is resumed (journal: %s)",
+            self._lost_at,
+            self._run.run_id,
+            self._run.place,
+        )
+        # When it happens once more, that is told once more.
+        self._told -= self._told_of_loss
+        self._told_of_loss.clear()
+        self._lost_at = ""
 
 
 def used_by(node: CallNode, replies: MessageSequencePromise) -> UsageTotals | None:

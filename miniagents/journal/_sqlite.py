@@ -15,7 +15,8 @@ from miniagents.journal._call_steps import CallWrite
 from miniagents.journal._open_file import OpenFile
 from miniagents.journal._opening import OpenOptions
 from miniagents.journal._schema import SQLITE_TABLES, VERSION
-from miniagents.journal._sqlite_worker import SqliteWorker, as_journal_error, run_steps
+from miniagents.journal._sqlite_errors import as_journal_error
+from miniagents.journal._sqlite_worker import SqliteWorker, run_steps
 from miniagents.journal._store import (
     Due,
     Fence,

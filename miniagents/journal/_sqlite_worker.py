@@ -13,6 +13,8 @@ from typing import Any, Final, TypeVar
 
 from miniagents.journal._call_steps import CallWrite, End, Start, groups, store_calls
 from miniagents.journal._open_file import OpenFile
+from miniagents.journal._patience import Patience
+from miniagents.journal._sqlite_errors import as_journal_error
 from miniagents.journal._store import (
     FENCE_SQL,
     MOST_IN_A_TRANSACTION,
@@ -32,7 +34,7 @@ from miniagents.journal._unfiled import (
     encode_steps,
     file_steps,
 )
-from miniagents.journal.errors import JournalCorruptError, JournalError, JournalLockedError
+from miniagents.journal.errors import JournalError, JournalLockedError
 
 T = TypeVar("T")
 
@@ -67,6 +69,7 @@ class SqliteWorker(threading.Thread):
         # A program that never closes the journal still ends.
         super().__init__(name=f"miniagents journal {place}", daemon=True)
         self.connection = connection
+        self._patience = Patience(connection)
         self.place = place
         self._file_there = file
         self._files = writes
@@ -175,6 +178,7 @@ class SqliteWorker(threading.Thread):
     def _do(self, jobs: list[Job]) -> None:
         try:
             self._transact(jobs)
+            self._patience.note(was_locked_out=isinstance(jobs[-1].error, JournalLockedError))
             self._count_pages(len(jobs))
         finally:
             by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
@@ -352,19 +356,3 @@ def _finish(jobs: Iterable[Job]) -> None:
             job.future.set_exception(job.error)
         else:
             job.future.set_result(job.result)
-
-
-def as_journal_error(error: sqlite3.Error, place: str) -> JournalError:
-    """Give the error of ours that says what this one of SQLite means."""
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return JournalLockedError("Another process has kept the file locked for too long", place=place)
-    if "malformed" in text or "not a database" in text:
-        return JournalCorruptError(f"The file is damaged, or no journal: {text}", place=place)
-    if "readonly" in text:
-        return JournalError("The file, or its folder, is read-only", place=place)
-    if "full" in text:
-        return JournalError("There is no room left for it: the disk is full, or `max_bytes` is reached", place=place)
-    if "unable to open" in text:
-        return JournalError("The file cannot be opened: is it a folder, or may you not read it?", place=place)
-    return JournalError(f"SQLite says: {text}", place=place)

@@ -69,6 +69,8 @@ class RunJournal:
         self._failure: BaseException | None = None
         self.on_failure: Callable[[JournalError], None] | None = None
         """Who is told of a write that failed in the background, in place of whoever writes next."""
+        self.on_success: Callable[[], None] | None = None
+        """Who is told of the next write that succeeds."""
 
     # -- what is there already -----------------------------------------------------------------------------------
 
@@ -327,14 +329,19 @@ class RunJournal:
             due = Due.NOW
         future = self._store.submit(operation, fence=Fence(self.run_id, self.token), due=due, needs=needs)
         if due is Due.NOW:
-            return await future
+            result = await future
+            self._tell_success()
+            return result
         self._uncommitted += 1
         future.add_done_callback(self._background_write_ended)
         return None  # pyright: ignore[reportReturnType]
 
     def _background_write_ended(self, future: "asyncio.Future[Any]") -> None:
         self._uncommitted -= 1
-        if future.cancelled() or (error := future.exception()) is None:
+        if future.cancelled():
+            return
+        if (error := future.exception()) is None:
+            self._tell_success()
             return
         # What it was to store is not there to be built upon.
         self._to_rows.forget_what_was_stored()
@@ -345,6 +352,11 @@ class RunJournal:
             self._tell_failure(error)
         except BaseException as told:  # noqa: BLE001 - raised by the next write
             self._failure = self._failure or told
+
+    def _tell_success(self) -> None:
+        if self.on_success is not None:
+            told, self.on_success = self.on_success, None
+            told()
 
     def _tell_failure(self, error: BaseException) -> None:
         # Whose run was taken over is to hear of it before anything else is done.
