@@ -25,6 +25,7 @@ class Run(Protocol):
 
     on_failure: Callable[[JournalError], None] | None
     on_success: Callable[[], None] | None
+    has_ended: bool
 
     @property
     def run_id(self) -> str: ...

@@ -60,6 +60,7 @@ class CassetteRun:
     """Nobody else can open it while it runs."""
     on_failure: Callable[[JournalError], None] | None = None
     on_success: Callable[[], None] | None = None
+    has_ended = False
     """Never called: nothing is written in the background."""
 
     def __init__(self, tape: Tape, run_id: str) -> None:

@@ -110,19 +110,22 @@ class JournalInterceptor:
         if opened is None:
             return
         was_interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+        # By who has opened the journal, and was interrupted, too: there is nothing left to be told.
+        was_closed = was_interrupted and opened.run.has_ended
         state: EndState = "interrupted" if was_interrupted else "failed" if has_failed else "finished"
         try:
             try:
                 for node in list(self._going_on):
                     await self._record_end(node)
             finally:
+                self._trouble.is_at_end = True
                 await opened.end(state)
             self._trouble.raise_the_rest()
         except JournalError as trouble:
             # The program's own error, if there is one, is the one to be heard of.
             if error is None:
                 self._trouble.judge(trouble)
-            else:
+            elif not was_closed:
                 self._trouble.report(trouble)
 
     async def work_records(self) -> WorkRecords:

@@ -32,7 +32,11 @@ _LOST = (JournalLockedError, JournalUnreachableError)
 
 
 class StoreTrouble:
-    """What becomes of an error of the journal in one run, while the program's own work is well."""
+    """What becomes of an error of the journal in one run, while the program's own work is well.
+
+    Attributes:
+        is_at_end: whether the context is about to end the run.
+    """
 
     def __init__(self, context: PromisingContext, on_store_error: OnStoreError) -> None:
         self._context = context
@@ -42,6 +46,7 @@ class StoreTrouble:
         self._run: Run | None = None
         self._lost_at = ""
         self._told_of_loss: set[str] = set()
+        self.is_at_end = False
 
     def watch(self, run: Run) -> None:
         """Hear from a run what fails in the background, and when it can be written again after that."""
@@ -71,6 +76,10 @@ class StoreTrouble:
 
     def report(self, error: JournalError) -> None:
         """Tell the log, once for errors of the same text."""
+        if not self.is_at_end and self._run is not None and self._run.has_ended:
+            # The journal was closed before its time. An interruption does that, maybe, and then it is not worth a word.
+            self._put_off = self._put_off or error
+            return
         text = str(error)
         if self._run is not None and isinstance(error, _LOST):
             self._lost_at = self._lost_at or time.strftime("%H:%M:%S")
@@ -78,7 +87,9 @@ class StoreTrouble:
             self._run.on_success = self._tell_of_return
         if text not in self._told and len(self._told) < 100:
             self._told.add(text)
-            self._context.logger.error("The journal failed; the program goes on without its record: %s", text)
+            # What is raised ends the program, or a part of it.
+            goes_on = "" if self.is_grave(error) else "; the program goes on without its record"
+            self._context.logger.error("The journal failed%s: %s", goes_on, text)
 
     def _tell_of_return(self) -> None:
         assert self._run is not None

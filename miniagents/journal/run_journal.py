@@ -66,6 +66,7 @@ class RunJournal:
         self._uncommitted = 0
         self._suspect: set[str] = set()
         """Calls that go on whose beginning may not be stored."""
+        self.has_ended = False
         self._failure: BaseException | None = None
         self.on_failure: Callable[[JournalError], None] | None = None
         """Who is told of a write that failed in the background, in place of whoever writes next."""
@@ -312,6 +313,7 @@ class RunJournal:
         Raises:
             JournalError: a write in the background has failed; the run is let go of all the same.
         """
+        self.has_ended = True
         await self._journal.let_go(self, state)
         self._raise_failure()
 
@@ -338,9 +340,8 @@ class RunJournal:
 
     def _background_write_ended(self, future: "asyncio.Future[Any]") -> None:
         self._uncommitted -= 1
-        if future.cancelled():
-            return
-        if (error := future.exception()) is None:
+        error = None if future.cancelled() else future.exception()
+        if error is None:
             self._tell_success()
             return
         # What it was to store is not there to be built upon.

@@ -103,6 +103,20 @@ async def test_a_file_that_stays_locked_is_waited_for_once_and_written_as_soon_a
     assert caplog.text.count(LOST) == caplog.text.count(BACK) == 1
 
 
+async def test_a_store_that_is_lost_only_when_the_run_ends_is_told_of(
+    tmp_path: Path, sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    async with await Journal.open(sqlite_url, busy_timeout_s=0.05) as journal:
+        async with MiniAgents(journal=journal, run_id="r"):
+            await leaf([]).inquire("x")
+            connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    connection.close()
+
+    assert caplog.text.count("locked for too long") == 1
+
+
 def test_who_got_a_lock_again_waits_for_the_next_one_as_long_as_before(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "runs.db", timeout=60)
     patience = Patience(connection)

@@ -65,7 +65,8 @@ async def test_a_run_that_is_taken_over_fails_the_next_call_of_who_had_it_and_no
 
     assert await kept.states() == {"FIRST": "started", "BEFORE": "finished", "SECOND": "finished"}
     assert (await kept.run()).state == "finished"
-    assert "taken over" in caplog.text
+    assert "The journal failed: The run 'r' was taken over" in caplog.text
+    assert "goes on" not in caplog.text
 
 
 async def test_a_locked_file_is_waited_for_and_then_an_error(tmp_path: Path, sqlite_url: str) -> None:
