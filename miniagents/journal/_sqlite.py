@@ -4,9 +4,9 @@ import asyncio
 import math
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -16,7 +16,8 @@ from miniagents.journal._open_file import OpenFile
 from miniagents.journal._opening import OpenOptions
 from miniagents.journal._schema import SQLITE_TABLES, VERSION
 from miniagents.journal._sqlite_errors import as_journal_error
-from miniagents.journal._sqlite_worker import SqliteWorker, run_steps
+from miniagents.journal._sqlite_looking import LookingStore
+from miniagents.journal._sqlite_worker import SqliteWorker
 from miniagents.journal._store import (
     Due,
     Fence,
@@ -26,7 +27,7 @@ from miniagents.journal._store import (
     Steps,
     check_process,
 )
-from miniagents.journal._unfiled import UnfiledStepsError, file_steps, if_all_is_filed
+from miniagents.journal._unfiled import UnfiledStepsError, if_all_is_filed
 from miniagents.journal.errors import (
     JournalError,
     JournalVersionError,
@@ -48,18 +49,14 @@ class SqliteStore:
         self,
         writer: SqliteWorker,
         reader: SqliteWorker,
-        filed: "_FiledCopy",
         *,
         is_shared: bool,
-        read_only: bool,
     ) -> None:
         self.place = writer.place
         self.url = f"sqlite:///{quote(writer.place)}" if is_shared else None
-        self._filed = filed
         self._writer = writer
         self._reader = reader
         self._is_shared = is_shared
-        self._read_only = read_only
         self._is_closed = False
         self._process = os.getpid()
         self._seen_version: int | None = None
@@ -74,8 +71,6 @@ class SqliteStore:
     ) -> "asyncio.Future[T]":
         """Queue a write."""
         self._check_open()
-        if self._read_only:
-            raise JournalError("It was opened for reading only", place=self.place)
         return self._writer.submit(operation, fence, due)
 
     async def read(self, operation: Operation[T]) -> T:
@@ -84,16 +79,13 @@ class SqliteStore:
         try:
             return await self._reader.submit(if_all_is_filed(operation), None, Due.NOW)
         except UnfiledStepsError:
-            if self._read_only:
-                return await asyncio.to_thread(self._filed.read, operation)
             # After that all is filed that was committed when this began.
             await self.flush()
             return await self._reader.submit(operation, None, Due.NOW)
 
     async def flush(self) -> None:
         """Wait until everything that was submitted is committed."""
-        if not self._read_only:
-            await self.submit(_nothing)
+        await self.submit(_nothing)
 
     async def until_changed(self, timeout_s: float) -> None:
         """Wait until some other connection has changed something: the file is asked five times a second."""
@@ -127,7 +119,6 @@ class SqliteStore:
             for worker in (self._reader, self._writer):
                 worker.close()
                 await asyncio.to_thread(worker.join)
-            await asyncio.to_thread(self._filed.close)
         finally:
             # Also where that was cancelled, and nobody calls this again.
             self._writer.close()
@@ -136,63 +127,6 @@ class SqliteStore:
         if self._is_closed:
             raise JournalError("It is closed", place=self.place)
         check_process(self._process, self.place)
-
-
-class _FiledCopy:
-    """A copy of a file that a process has left behind which was killed; it is made anew when the file has changed.
-
-    To be used from threads: it blocks.
-    """
-
-    def __init__(self, connect: Callable[[], sqlite3.Connection], place: str) -> None:
-        self._connect = connect
-        self._place = place
-        self._lock = threading.Lock()
-        self._original: sqlite3.Connection | None = None
-        self._copy: sqlite3.Connection | None = None
-        self._version: int | None = None
-
-    def read(self, operation: Operation[T]) -> T:
-        """Give what `operation` reads, all of it as it was at one moment.
-
-        Raises:
-            JournalError: the file cannot be read, or there is no room for the copy.
-        """
-        with self._lock:
-            try:
-                return run_steps(self._up_to_date(), operation())
-            except sqlite3.Error as error:
-                raise as_journal_error(error, self._place) from error
-
-    def _up_to_date(self) -> sqlite3.Connection:
-        if self._original is None:
-            self._original = self._connect()
-        # Before it is copied: what changes meanwhile is then seen the next time.
-        (version,) = self._original.execute("PRAGMA data_version").fetchone()
-        if self._copy is None or version != self._version:
-            self._forget()
-            # In a temporary file that SQLite makes when it gets too large for the memory, and removes.
-            self._copy = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            self._original.backup(self._copy)
-            self._copy.execute("PRAGMA synchronous = OFF")
-            self._copy.execute("BEGIN")
-            run_steps(self._copy, file_steps(self._place))
-            self._copy.execute("COMMIT")
-            self._version = version
-        return self._copy
-
-    def _forget(self) -> None:
-        copy, self._copy = self._copy, None
-        if copy is not None:
-            copy.close()
-
-    def close(self) -> None:
-        """Close what was opened."""
-        with self._lock:
-            self._forget()
-            original, self._original = self._original, None
-            if original is not None:
-                original.close()
 
 
 def _nothing() -> Steps[None]:
@@ -217,34 +151,47 @@ def _read_data_version() -> Steps[int]:
 # --------------------------------------------------------------------------------------------------------- opening
 
 
-async def open_sqlite(path: Path | None, options: OpenOptions) -> SqliteStore:
+async def open_sqlite(path: Path | None, options: OpenOptions) -> SqliteStore | LookingStore:
     """Open the file, made if it is not there; None: a database in memory.
 
     Raises:
         JournalError: the folder is not there, or the file is read-only, damaged, locked, of another version, not ours.
     """
     place = "memory" if path is None else str(path)
+    if path is not None and options.read_only:
+        await asyncio.to_thread(_check_is_there, path, options, place)
+        check = partial(_check_version, place=place)
+        looking = LookingStore(path, place, check, busy_timeout_s=options.busy_timeout_s)
+        await looking.read(_nothing)
+        return looking
+    if options.read_only:
+        raise JournalError(
+            "There is nothing to be read in a journal that begins here: leave out `read_only`", place=place
+        )
     connections = await asyncio.to_thread(_open_both, path, options, place)
-    file = None if path is None or options.read_only else await asyncio.to_thread(OpenFile, path, place)
-    writer = SqliteWorker(connections[0], place, writes=not options.read_only, file=file)
+    file = None if path is None else await asyncio.to_thread(OpenFile, path, place)
+    writer = SqliteWorker(connections[0], place, writes=True, file=file)
     writer.start()
     reader = writer
     if connections[1] is not None:
         reader = SqliteWorker(connections[1], place, writes=False)
         reader.start()
-        if not options.read_only:
-            writer.checkpointer = reader
-    filed = _FiledCopy(lambda: _connect(path, options), place)
-    return SqliteStore(writer, reader, filed, is_shared=path is not None, read_only=options.read_only)
+        writer.checkpointer = reader
+    return SqliteStore(writer, reader, is_shared=path is not None)
+
+
+def _check_is_there(path: Path, options: OpenOptions, place: str) -> None:
+    if not path.parent.is_dir():
+        raise JournalError(f"The folder {str(path.parent)!r} does not exist; make it first", place=place)
+    if (options.read_only or not options.may_be_new) and not path.exists():
+        raise JournalError("There is no such file", place=place)
 
 
 def _open_both(
     path: Path | None, options: OpenOptions, place: str
 ) -> tuple[sqlite3.Connection, sqlite3.Connection | None]:
-    if path is not None and not path.parent.is_dir():
-        raise JournalError(f"The folder {str(path.parent)!r} does not exist; make it first", place=place)
-    if path is not None and (options.read_only or not options.may_be_new) and not path.exists():
-        raise JournalError("There is no such file", place=place)
+    if path is not None:
+        _check_is_there(path, options, place)
     opened: list[sqlite3.Connection] = []
     try:
         writer = _connect(path, options)
@@ -268,7 +215,7 @@ def _close(connections: Iterable[sqlite3.Connection]) -> None:
 
 
 def _connect(path: Path | None, options: OpenOptions) -> sqlite3.Connection:
-    name = ":memory:" if path is None else f"{path.absolute().as_uri()}?mode={'ro' if options.read_only else 'rwc'}"
+    name = ":memory:" if path is None else f"{path.absolute().as_uri()}?mode=rwc"
     return sqlite3.connect(
         name,
         uri=path is not None,
@@ -280,9 +227,6 @@ def _connect(path: Path | None, options: OpenOptions) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, options: OpenOptions, place: str) -> None:
     connection.execute(f"PRAGMA synchronous = {'FULL' if options.fsync else 'NORMAL'}")
-    if options.read_only:
-        _check_version(connection, place)
-        return
     # Only in a file that is still empty have the first two an effect.
     # Most writes change a few rows in each of ten pages, which go to the log whole.
     connection.execute(f"PRAGMA page_size = {_PAGE_SIZE_BYTES}")

@@ -11,7 +11,11 @@ def as_journal_error(error: Exception, place: str) -> JournalError:
     if "malformed" in text or "not a database" in text:
         return JournalCorruptError(f"The file is damaged, or no journal: {text}", place=place)
     if "readonly" in text:
-        return JournalError("The file, or its folder, is read-only", place=place)
+        return JournalError(
+            "The file, or its folder, is read-only, or a file with `-wal` or `-shm` behind the name belongs to another "
+            "user",
+            place=place,
+        )
     if "full" in text:
         return JournalError("There is no room left for it: the disk is full, or `max_bytes` is reached", place=place)
     if "unable to open" in text:

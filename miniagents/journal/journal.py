@@ -92,7 +92,7 @@ class Journal:
         Args:
             url: where it is.
             fsync: whether what is committed survives a power failure, too; else it survives `kill -9`.
-            read_only: whether nothing is to be written, and no file made; SQLite only.
+            read_only: whether nothing is to be written, and no file made or left behind; SQLite only.
             busy_timeout_s: how long a write waits while another process writes to the same file.
             max_bytes: how large the file may become; SQLite only.
             lease_s: after how long without a sign of life a run is free for other processes. A process of this machine
