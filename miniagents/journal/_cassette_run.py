@@ -320,12 +320,15 @@ class CassetteRun:
         """Do nothing: a cassette is written at its end."""
 
     async def end(self, state: Literal["finished", "failed", "interrupted"] = "finished") -> None:
-        """Write what is new, whatever the state; calls that have not ended by now are left out.
+        """Write what is new; calls that have not ended by now are left out.
+
+        In the mode "record" the file that is there is replaced by a run that is finished only: what a program has
+        recorded that failed, or was interrupted, is written beside it.
 
         Raises:
             JournalError: the file cannot be written.
         """
-        await self._tape.save()
+        await self._tape.save(has_failed=state != "finished")
 
     # -- errors --------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What a cassette holds while it is used: what stands in its file, what of that was asked for, and what is new."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,9 +14,12 @@ from miniagents.journal._cassette_errors import CassetteMissError
 from miniagents.journal._cassette_file import Item, RecordedCall, RecordedQuestion, RecordedValue
 from miniagents.journal.errors import JournalError
 
+_logger = logging.getLogger("miniagents.journal")
+
 CassetteMode = Literal["record", "replay", "auto"]
-"""`record`: everything is executed, and replaces the file; `replay`: nothing is executed, everything is answered from
-the file; `auto`: what the file has is answered from there, the rest is executed and added to it."""
+"""`record`: everything is executed, and replaces the file if the program does not fail; `replay`: nothing is executed,
+everything is answered from the file; `auto`: what the file has is answered from there, the rest is executed and added
+to it."""
 
 
 class Tape:
@@ -75,19 +79,31 @@ class Tape:
             case RecordedQuestion():
                 self._questions.setdefault(item.key, []).append(item)
 
-    async def save(self) -> None:
-        """Write what is new, if anything is.
+    async def save(self, *, has_failed: bool = False) -> None:
+        """Write what is new, if anything is; beside the file where that would replace it and the program has failed.
 
         Raises:
             JournalError: the file cannot be written.
         """
         async with self._lock:
             lines = file.text_of(self._new)
+            if has_failed and self.mode == "record" and (self._in_file or "").strip() and not self._lines:
+                await self._keep_beside(lines)
+                return
             before = "" if self.mode == "record" else self._in_file or ""
             if self.mode == "replay" or (not lines and before.strip()):
                 return
             if file.joined(before, lines) != self._written or self._merges:
                 await asyncio.to_thread(file.change, self.path, lambda there: self._text_to_write(there, before, lines))
+
+    async def _keep_beside(self, lines: str) -> None:
+        """Keep what may be a half of a recording, and what is whole in the file as well."""
+        recorded = "nothing was recorded until then"
+        if lines:
+            beside = self.path.with_name(f"{self.path.stem}.failed{self.path.suffix}")
+            await asyncio.to_thread(file.write_text, beside, file.joined("", lines))
+            recorded = f"what was recorded until then is in {beside}: put that in its place if it is what you want"
+        _logger.warning("The program failed, so that the cassette %s stays as it was; %s", self.place, recorded)
 
     def _text_to_write(self, there: str | None, before: str, lines: str) -> str:
         """Give what is to stand in the file, in which another run may have written since it was read."""
