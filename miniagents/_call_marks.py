@@ -56,12 +56,19 @@ class CallMarks:
             raise ValueError(f"`memoize` is how old an answer may be, so it is more than nothing, not {memoize!r}.")
         if on_uncertain is not None and on_uncertain not in get_args(OnUncertain):
             raise ValueError(f"`on_uncertain` is 'retry', 'ask' or 'fail', not {on_uncertain!r}.")
-        return CallMarks(
+        changed = CallMarks(
             self.durable if durable is None else durable,
             self.version if version is None else version,
             self.memoize if memoize is None else memoize,
             self.on_uncertain if on_uncertain is None else on_uncertain,
         )
+        # Of a leaf that a fork makes an ordinary agent it stays, and means nothing until another one makes it a leaf.
+        if on_uncertain not in (None, "retry") and not changed.is_leaf:
+            raise ValueError(
+                f"`on_uncertain={on_uncertain!r}` is for agents whose calls are answered from a journal, and this one "
+                f"runs again whenever its run is resumed. Add `durable=True` (or `memoize=True`) beside it."
+            )
+        return changed
 
 
 def _check(name: str, value: object, kinds: tuple[type, ...], what: str) -> None:

@@ -161,7 +161,7 @@ class MiniAgent(Frozen):
 
         Raises:
             UnknownSettingError: the agent does not take a setting.
-            ValueError: a setting cannot be frozen; it is named.
+            ValueError: a setting cannot be frozen; it is named. Or `on_uncertain` is given, and it is not durable.
             TypeError: a limit, or what a journal is told, is none.
         """
         kit = self._kit
@@ -347,13 +347,14 @@ def miniagent(
         version: part of what its calls are known by in a journal; give a new one when answers should be others.
         memoize: whether a journal answers a call that is equal to one of any run; a `timedelta`: no older one.
         on_uncertain: what becomes of a durable call that was cut off with its process: it runs again (`"retry"`), a
-            person is asked whether it shall (`"ask"`), or it fails (`"fail"`).
+            person is asked whether it shall (`"ask"`), or it fails (`"fail"`); the latter two with `durable=True` or
+            `memoize`, here or before.
         kwargs_to_freeze: settings; those of forks and calls win over them.
 
     Raises:
         NotAnAgentError: it is neither an async function nor such a class, or declares a reserved name.
         UnknownSettingError: it does not take a setting.
-        ValueError: a setting cannot be frozen; it is named.
+        ValueError: a setting cannot be frozen; it is named. Or `on_uncertain` is given, and the agent is not durable.
         TypeError: what a journal is told is not what it should be.
     """
 

@@ -2,10 +2,12 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from miniagents import InteractionContext, miniagent
+from miniagents.ext.llms import ScriptedAgent
 from miniagents.journal import Journal
 from tests.unit.journal.conftest import Kept, OpenJournal, StartProgram, collected
 from tests.unit.journal.programs import until
@@ -111,3 +113,21 @@ async def test_its_start_is_committed_before_it_acts(
         await pay.inquire("x")
 
     assert seen == ["started"]
+
+
+@pytest.mark.parametrize("on_uncertain", ["ask", "fail"])
+def test_for_an_agent_that_is_no_leaf_it_says_what_to_add(on_uncertain: Any) -> None:
+    async def agent(ctx: InteractionContext) -> None: ...
+
+    told = rf"`on_uncertain='{on_uncertain}'` is for agents .* Add `durable=True`"
+    with pytest.raises(ValueError, match=told):
+        miniagent(agent, on_uncertain=on_uncertain)
+    with pytest.raises(ValueError, match=told):
+        miniagent(agent).fork(on_uncertain=on_uncertain)
+    with pytest.raises(ValueError, match=told):
+        miniagent(agent, durable=True).fork(durable=False, on_uncertain=on_uncertain)
+
+    miniagent(agent, on_uncertain="retry")
+    miniagent(agent, memoize=True, on_uncertain=on_uncertain)
+    miniagent(agent).fork(durable=True, on_uncertain=on_uncertain).fork(durable=False).fork(durable=True)
+    ScriptedAgent.fork(on_uncertain=on_uncertain)
