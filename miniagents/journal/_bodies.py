@@ -158,7 +158,11 @@ def check_row(row: Row) -> dict[str, Any]:
     Raises:
         BadRowError: it is wrong, or what is stored is no JSON object.
     """
-    if len(row.hash) not in _HASH_LENGTHS or hashlib.sha256(row.body.encode()).hexdigest()[: len(row.hash)] != row.hash:
+    try:
+        digest = hashlib.sha256(row.body.encode()).hexdigest()
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise BadRowError(f"its content is no text: {error}") from error
+    if len(row.hash) not in _HASH_LENGTHS or digest[: len(row.hash)] != row.hash:
         raise BadRowError("its content does not match its hash")
     try:
         fields = json.loads(row.body)
@@ -187,7 +191,7 @@ def restore(row: Row, inside: Mapping[str, Message]) -> Frozen:
             restored = _Restorer(kinds, inside).object(fields, ())
     except ValidationError as error:
         raise BadRowError(f"it does not fit the class `{fields.get('class_')}` as that is now: {error}") from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
         raise BadRowError(f"it cannot be read: {error!r}") from error
     restored.be_as_stored(row.body, row.hash)
     return restored
@@ -295,18 +299,24 @@ def restore_all(rows: Iterable[Row]) -> dict[str, Frozen | BadRowError]:
     """
     by_hash = {row.hash: row for row in rows}
     done: dict[str, Frozen | BadRowError] = {}
+    begun: set[str] = set()
     # A stack instead of recursion: a chain of messages may be longer than Python's recursion limit.
     pending = list(by_hash)
     while pending:
         key = pending[-1]
+        if key in done:
+            pending.pop()
+            continue
         refs = (by_hash[key].refs or "").split()
         missing = [ref for ref in refs if ref not in done and ref in by_hash]
-        if key not in done and missing:
-            pending.extend(missing)
-            continue
-        pending.pop()
-        if key not in done:
+        if not missing:
             done[key] = _restore_one(by_hash[key], refs, done)
+        elif key in begun:
+            # What it waits for has come back to it. Without this it would go round for ever.
+            done[key] = BadRowError("its `refs` lead back to itself")
+        else:
+            begun.add(key)
+            pending.extend(missing)
     return done
 
 
