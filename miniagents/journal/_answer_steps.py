@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from miniagents.journal._bad_rows import CAUSES, unreadable
 from miniagents.journal._bodies import BadRowError, Row, restore, restore_all
 from miniagents.journal._classes import SameNameError
 from miniagents.journal._store import Statement, Steps, fetch_messages, in_list
@@ -154,7 +155,7 @@ def _reply(
         if not isinstance(message, Message):
             raise message if isinstance(message, BadRowError) else BadRowError("it is missing")
         return StoredReply(message, decode_tokens(tokens, str(message)))
-    except (BadRowError, ValueError) as error:
+    except (BadRowError, *CAUSES) as error:
         raise JournalCorruptError(
             f"The message {message_hash}, a reply of the call {key!r}, cannot be used: {error}",
             place=place,
@@ -167,7 +168,5 @@ def _finished_call(
 ) -> FinishedCall:
     try:
         return FinishedCall(run_id, key, as_time(ended_at), decode_usage(usage), tuple(replies))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise JournalCorruptError(
-            f"The call {key!r} has a time or a usage that cannot be read: {error}", place=place, row=f"call {key}"
-        ) from error
+    except CAUSES as error:
+        raise unreadable(f"The call {key!r} of the run {run_id!r}", error, place=place, row=f"call {key}") from error

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
+from miniagents.journal._bad_rows import CAUSES, unreadable
 from miniagents.journal._bodies import Row
 from miniagents.journal._history_steps import Place, append, read_history, read_started_at
 from miniagents.journal._to_rows import encoded
@@ -141,13 +142,22 @@ class _StoredHistory:
         for end, place in enumerate(self._places, start=1):
             if place.origin is None:
                 continue
-            kept_by, token, _ = place.origin.split(" ")
-            if kept_by == part and int(token) < run.token:
+            kept_by, token = self._kept_by(place.origin, end)
+            if kept_by == part and token < run.token:
                 messages = [one.message for one in self._places[begin:end]]
                 hashes = tuple([message.hash_key for message in messages if message is not None])
                 self._unclaimed.append(_Entry(hashes, end))
             begin = end
         self._part = part
+
+    def _kept_by(self, origin: str, end: int) -> tuple[str, int]:
+        """Give which part of a run has kept what ends there, and the token that the run had."""
+        try:
+            kept_by, token, _ = origin.split(" ")
+            return kept_by, int(token)
+        except CAUSES as error:
+            what = f"The origin {origin!r} of what is kept in the history {self._name!r} up to {end}"
+            raise unreadable(what, error, place=self._run.place, row=f"history {self._name}") from error
 
     def _claim(self, hashes: tuple[str, ...]) -> _Entry | None:
         # As many calls as go on at once may have come in another order then.

@@ -11,8 +11,10 @@ from miniagents.journal._own_tasks import OwnTask
 from miniagents.journal._pruning_steps import (
     CALL_COLUMNS,
     PAGE,
+    VALUES,
     Old,
     fingerprint,
+    hashes_in_row,
     old_runs,
     page,
     remove_calls,
@@ -22,7 +24,6 @@ from miniagents.journal._pruning_steps import (
     sweep,
 )
 from miniagents.journal._store import Needs, Store
-from miniagents.journal._values import hashes_in
 from miniagents.journal.records import Pruned
 
 _AT_A_TIME = 1000
@@ -102,7 +103,9 @@ class Pruning:
             others = list(islice(rest_of_sequences, _AT_A_TIME))
             if not some and not others:
                 return removed
-            removed += await self._store.submit(partial(sweep, some, others, since, seen), needs=Needs.TO_BE_ALONE)
+            removed += await self._store.submit(
+                partial(sweep, some, others, since, seen, self._store.place), needs=Needs.TO_BE_ALONE
+            )
 
     async def _needed(self) -> tuple[set[str], set[str], dict[int, int]]:
         """Give the messages, and the sequences, that something refers to, and the fingerprints of calls."""
@@ -127,9 +130,9 @@ class Pruning:
             needed.add(row[2])
         async for row in self._rows("journal_kept", ["history", "position"], "hash"):
             needed.add(row[2])
-        for table, column in (("journal_onces", "value"), ("journal_questions", "answer")):
+        for table, column in VALUES:
             async for row in self._rows(table, ["run", "key"], column):
-                needed.update(hashes_in(row[2] or ""))
+                needed.update(hashes_in_row(table, row, self._store.place))
         inside = {row[0]: row[1].split() async for row in self._rows("journal_messages", ["hash"], "refs") if row[1]}
         pending = [one for one in needed if one in inside]
         while pending:

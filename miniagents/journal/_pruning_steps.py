@@ -7,12 +7,17 @@ it is compared with what those runs refer to that may have written since: nobody
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from miniagents.journal._bad_rows import CAUSES, unreadable
 from miniagents.journal._store import CHUNK, Statement, Steps, in_list
 from miniagents.journal._values import hashes_in
 
 CALLS_AT_A_TIME = 500
 PAGE = 2000
 """How many rows are read at a time."""
+
+
+VALUES = (("journal_onces", "value"), ("journal_questions", "answer"))
+"""The tables, and their columns, that hold values with messages in them."""
 
 
 class Old(NamedTuple):
@@ -117,17 +122,32 @@ def page(table: str, key: Sequence[str], columns: Sequence[str], after: Sequence
 CALL_COLUMNS = ("inputs", "outputs", "settings", "state", "attempts", "ended_at")
 
 
+def hashes_in_row(table: str, row: Any, place: str) -> list[str]:
+    """Give the hashes of the objects in a value; `row` has the run, the key and the value.
+
+    Raises:
+        JournalCorruptError: it cannot be read, so that nobody can tell what it needs.
+    """
+    try:
+        return [] if row[2] is None else hashes_in(row[2])
+    except CAUSES as error:
+        what = f"The row {row[1]!r} of the run {row[0]!r} in `{table}`"
+        raise unreadable(what, error, place=place, row=f"{table} {row[0]} {row[1]}") from error
+
+
 def fingerprint(row: Sequence[Any]) -> int:
     """Give what tells whether a row, of `seq` and `CALL_COLUMNS`, was written once more."""
     return hash(tuple(row))
 
 
-def sweep(messages: Sequence[str], sequences: Sequence[str], since: float, seen: Mapping[int, int]) -> Steps[int]:
+def sweep(
+    messages: Sequence[str], sequences: Sequence[str], since: float, seen: Mapping[int, int], place: str
+) -> Steps[int]:
     """Remove what nothing needed at the time `since`, unless something needs it now; how many messages that were.
 
     `seen` are the fingerprints that calls had at that time. Nothing else may be written meanwhile.
     """
-    needed_sequences, needed = yield from _needed_since(since, seen)
+    needed_sequences, needed = yield from _needed_since(since, seen, place)
     for marks, parameters in _lists(messages):
         rows = yield Statement(f"SELECT hash FROM journal_replies WHERE hash IN {marks}", parameters)
         needed.update(row[0] for row in rows)
@@ -141,7 +161,7 @@ def sweep(messages: Sequence[str], sequences: Sequence[str], since: float, seen:
     return removed
 
 
-def _needed_since(since: float, seen: Mapping[int, int]) -> Steps[tuple[set[str], set[str]]]:
+def _needed_since(since: float, seen: Mapping[int, int], place: str) -> Steps[tuple[set[str], set[str]]]:
     """Give the sequences, and the messages, that something refers to which was written since then."""
     # Only those write who hold a run, or held it a moment ago. When a call ended tells nothing: it may be written
     # long after that.
@@ -173,13 +193,11 @@ def _needed_since(since: float, seen: Mapping[int, int]) -> Steps[tuple[set[str]
         (since,),
     )
     needed.update(row[0] for row in rows)
-    for sql in (
-        "SELECT value FROM journal_onces WHERE recorded_at >= ?",
-        "SELECT answer FROM journal_questions WHERE answered_at >= ?",
-    ):
-        rows = yield Statement(sql, (since,))
+    for table, column in VALUES:
+        at = "recorded_at" if table == "journal_onces" else "answered_at"
+        rows = yield Statement(f"SELECT run, key, {column} FROM {table} WHERE {at} >= ?", (since,))
         for row in rows:
-            needed.update(hashes_in(row[0]))
+            needed.update(hashes_in_row(table, row, place))
     return sequences, needed
 
 

@@ -5,78 +5,76 @@ from typing import Any
 
 from miniagents.journal._bodies import Row
 from miniagents.journal._lost_writes import runs_with_lost_writes
-from miniagents.journal._run_steps import QUESTION_COLUMNS
-from miniagents.journal._sequences import MissingSequenceError, load_sequences
+from miniagents.journal._record_rows import CALL_COLUMNS, RUN_COLUMNS, call_record, run_record, usage_of_calls
+from miniagents.journal._run_steps import QUESTION_COLUMNS, check_run
+from miniagents.journal._sequences import DoctoredSequenceError, load_sequences
 from miniagents.journal._store import CHUNK, Statement, Steps, in_list
-from miniagents.journal._times import as_time, as_time_or_none
-from miniagents.journal._usage_json import add_usage, decode_usage
-from miniagents.journal.errors import JournalError
-from miniagents.journal.records import CallFailure, CallRecord, Question, RunRecord
+from miniagents.journal._usage_json import add_usage
+from miniagents.journal.errors import JournalCorruptError, JournalError
+from miniagents.journal.records import CallRecord, RunRecord
 from miniagents.usage import UsageTotals
 
 PAGE = 200
 """How many rows are read at a time."""
 _MOST_MATCHES = 5
-_CALL_COLUMNS = (
-    "c.seq, c.run, c.key, c.parent, c.agent, c.version, c.settings, c.inputs, c.state, c.attempts, c.started_at, "
-    "c.ended_at, c.usage, c.error_type, c.error_text, c.error_traceback, c.outputs"
-)
 
 
-def runs_page(after: tuple[float, str] | None) -> Steps[list[tuple[float, RunRecord]]]:
-    """Give the next runs, the one that began last first, and when that was, to the last digit."""
+def runs_page(
+    after: tuple[float, str] | None, place: str
+) -> Steps[tuple[list[RunRecord | JournalCorruptError], tuple[float, str] | None]]:
+    """Give the next runs, the one that began last first, errors in the places of others, and what `after` is then.
+
+    None: there are no more. Calls whose usage cannot be read are errors behind those runs.
+    """
     condition, parameters = "", ()
     if after is not None:
         condition, parameters = "WHERE started_at < ? OR (started_at = ? AND run < ?)", (after[0], *after)
     rows = yield Statement(
-        f"SELECT run, state, started_at, ended_at FROM journal_runs {condition} "
-        f"ORDER BY started_at DESC, run DESC LIMIT {PAGE}",
+        f"SELECT {RUN_COLUMNS} FROM journal_runs {condition} ORDER BY started_at DESC, run DESC LIMIT {PAGE}",
         parameters,
     )
+    if not rows:
+        return [], None
     calls: dict[str, int] = {}
     usage = {row[0]: UsageTotals() for row in rows}
-    if rows:
-        marks, names = in_list(list(usage))
-        # Equal usage is added up at once: most calls have none, and many of the others the same.
-        counts = yield Statement(
-            f"SELECT run, usage, COUNT(*) FROM journal_calls WHERE run IN {marks} GROUP BY run, usage",
-            names,
-        )
-        for run_id, stored, count in counts:
-            calls[run_id] = calls.get(run_id, 0) + count
-            add_usage(usage[run_id], decode_usage(stored), count)
-    return [
-        (
-            row[2],
-            RunRecord(row[0], row[1], as_time(row[2]), as_time_or_none(row[3]), calls.get(row[0], 0), usage[row[0]]),
-        )
-        for row in rows
-    ]
+    bad: list[JournalCorruptError] = []
+    marks, names = in_list(list(usage))
+    # Equal usage is added up at once: most calls have none, and many of the others the same.
+    counts = yield Statement(
+        f"SELECT run, usage, COUNT(*), MIN(key) FROM journal_calls WHERE run IN {marks} GROUP BY run, usage",
+        names,
+    )
+    for run_id, stored, count, key in counts:
+        calls[run_id] = calls.get(run_id, 0) + count
+        used = usage_of_calls(run_id, key, stored, place)
+        if isinstance(used, JournalCorruptError):
+            bad.append(used)
+        else:
+            add_usage(usage[run_id], used, count)
+    records = [run_record(row, calls.get(row[0], 0), usage[row[0]], place) for row in rows]
+    return [*records, *bad], (rows[-1][2], rows[-1][0])
 
 
 def calls_page(
     run_id: str, after: int, sequences: dict[str, tuple[str, ...]], place: str
-) -> Steps[list[tuple[int, CallRecord]]]:
-    """Give the next calls of a run, with their places in it, in the order in which they were first started."""
+) -> Steps[list[tuple[int, CallRecord | JournalCorruptError]]]:
+    """Give the next calls of a run, with their places in it, in the order in which they were first started.
+
+    In the place of one that cannot be read there is the error.
+    """
     if after == 0:
-        yield from _check_run(run_id, place)
+        yield from check_run(run_id, place)
     rows = yield Statement(
-        f"SELECT {_CALL_COLUMNS} FROM journal_calls c WHERE c.run = ? AND c.seq > ? ORDER BY c.seq LIMIT {PAGE}",
+        f"SELECT {CALL_COLUMNS} FROM journal_calls c WHERE c.run = ? AND c.seq > ? ORDER BY c.seq LIMIT {PAGE}",
         (run_id, after),
     )
-    records = yield from _records(rows, sequences)
+    records = yield from _records(rows, sequences, place)
     return [(row[0], record) for row, record in zip(rows, records, strict=True)]
 
 
-def _check_run(run_id: str, place: str) -> Steps[None]:
-    rows = yield Statement("SELECT run FROM journal_runs WHERE run = ?", (run_id,))
-    if not rows:
-        latest = yield Statement(f"SELECT run FROM journal_runs ORDER BY started_at DESC LIMIT {_MOST_MATCHES}")
-        names = ", ".join(repr(row[0]) for row in latest) or "there are none"
-        raise JournalError(f"There is no run {run_id!r}. The latest runs: {names}", place=place, row=f"run {run_id}")
-
-
-def _records(rows: Sequence[Any], sequences: dict[str, tuple[str, ...]]) -> Steps[list[CallRecord]]:
+def _records(
+    rows: Sequence[Any], sequences: dict[str, tuple[str, ...]], place: str
+) -> Steps[list[CallRecord | JournalCorruptError]]:
     replies: dict[int, list[str]] = {}
     with_rows = [row[0] for row in rows if row[16] is None]
     for start in range(0, len(with_rows), CHUNK):
@@ -87,39 +85,28 @@ def _records(rows: Sequence[Any], sequences: dict[str, tuple[str, ...]]) -> Step
         )
         for call, message_hash in found:
             replies.setdefault(call, []).append(message_hash)
-    yield from _load_sequences(rows, sequences)
-    return [
-        CallRecord(
-            run_id=row[1],
-            key=row[2],
-            parent=row[3],
-            agent=row[4],
-            version=row[5],
-            settings=row[6],
-            inputs=None if row[7] is None else sequences.get(row[7]),
-            state=row[8],
-            attempts=row[9],
-            started_at=as_time(row[10]),
-            ended_at=as_time_or_none(row[11]),
-            usage=decode_usage(row[12]),
-            error=None if row[13] is None else CallFailure(row[13], row[14], row[15]),
-            replies=tuple(replies.get(row[0], ())) if row[16] is None else sequences.get(row[16], ()),
-        )
-        for row in rows
-    ]
+    doctored = yield from _load_sequences(rows, sequences)
+    return [call_record(row, replies.get(row[0], ()), sequences, doctored, place) for row in rows]
 
 
-def _load_sequences(rows: Sequence[Any], sequences: dict[str, tuple[str, ...]]) -> Steps[None]:
-    """Load the inputs and replies of calls; those that a run has lost are not there."""
+def _load_sequences(rows: Sequence[Any], sequences: dict[str, tuple[str, ...]]) -> Steps[dict[str, str]]:
+    """Load the inputs and replies of calls; those that a run has lost are not there.
+
+    What is given are those that do not match their hashes, each with what is wrong in it.
+    """
+    doctored: dict[str, str] = {}
     try:
         yield from load_sequences(_sequences_of(rows), sequences)
-    except MissingSequenceError:
+    except DoctoredSequenceError:
+        # One by one: the others can be read.
         runs = yield from runs_with_lost_writes(row[1] for row in rows)
-        if not runs:
-            raise
-        yield from load_sequences(_sequences_of(row for row in rows if row[1] not in runs), sequences)
-        lost = _sequences_of(row for row in rows if row[1] in runs)
-        yield from load_sequences(lost, sequences, missing="leave out")
+        for row in rows:
+            for one in _sequences_of([row]):
+                try:
+                    yield from load_sequences([one], sequences, missing="leave out" if row[1] in runs else "raise")
+                except DoctoredSequenceError as error:
+                    doctored[one] = error.sequence_id
+    return doctored
 
 
 def _sequences_of(rows: Iterable[Any]) -> Iterator[str]:
@@ -146,8 +133,8 @@ def find_message(prefix: str, place: str) -> Steps[Row]:
 
 
 def makers_of(
-    hashes: Iterable[str], run_id: str | None, sequences: dict[str, tuple[str, ...]]
-) -> Steps[tuple[list[CallRecord], list[str]]]:
+    hashes: Iterable[str], run_id: str | None, sequences: dict[str, tuple[str, ...]], place: str
+) -> Steps[tuple[list[CallRecord | JournalCorruptError], list[str]]]:
     """Give, for each of these messages that a call replied with, the call that did so first; each call once.
 
     And the messages directly inside these.
@@ -159,7 +146,7 @@ def makers_of(
         marks, parameters = in_list(wanted[start : start + CHUNK])
         in_run = "" if run_id is None else "AND c.run = ?"
         rows = yield Statement(
-            f"SELECT r.hash, {_CALL_COLUMNS} FROM journal_replies r JOIN journal_calls c ON c.seq = r.call "
+            f"SELECT r.hash, {CALL_COLUMNS} FROM journal_replies r JOIN journal_calls c ON c.seq = r.call "
             f"WHERE r.hash IN {marks} {in_run} ORDER BY COALESCE(c.ended_at, c.started_at), c.seq DESC",
             [*parameters, *([] if run_id is None else [run_id])],
         )
@@ -172,12 +159,18 @@ def makers_of(
             f"SELECT refs FROM journal_messages WHERE refs IS NOT NULL AND hash IN {marks}", parameters
         )
         inside += [ref for row in rows for ref in row[0].split()]
-    records = yield from _records(list(found.values()), sequences)
+    records = yield from _records(list(found.values()), sequences, place)
     return records, inside
 
 
-def questions_page(run_id: str | None, after: tuple[float, str, str] | None) -> Steps[list[Any]]:
-    """Give the next questions, the oldest first."""
+def questions_page(run_id: str | None, after: tuple[float, str, str] | None, place: str) -> Steps[list[Any]]:
+    """Give the next questions, the oldest first.
+
+    Raises:
+        JournalError: there is no such run.
+    """
+    if run_id is not None and after is None:
+        yield from check_run(run_id, place)
     conditions: list[str] = []
     parameters: list[Any] = []
     if run_id is not None:
@@ -201,8 +194,3 @@ def question_row(run_id: str, key: str) -> Steps[Any]:
         (run_id, key),
     )
     return rows[0] if rows else None
-
-
-def question_of(row: Any, answer: Any) -> Question:
-    """Give the record of a question whose answer was read."""
-    return Question(row[0], row[1], row[2], as_time(row[3]), answer, as_time_or_none(row[5]))

@@ -1,13 +1,16 @@
 """What is written and read of runs: who holds them, what was asked in them, what was to happen once."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
+from miniagents.journal._bad_rows import unreadable
 from miniagents.journal._bodies import Row
 from miniagents.journal._store import Statement, Steps, insert_messages
 from miniagents.journal._values import check_text
 from miniagents.journal.errors import JournalError, RunBusyError
 from miniagents.journal.records import CallState
+
+_CALL_STATES = frozenset(get_args(CallState))
 
 
 class Known(NamedTuple):
@@ -31,7 +34,25 @@ class Begun(NamedTuple):
 def read_owner(run_id: str) -> Steps[str | None]:
     """Give who holds a run; None if there is no such run, empty if nobody does."""
     rows = yield Statement("SELECT owner FROM journal_runs WHERE run = ?", (run_id,))
-    return rows[0][0] if rows else None
+    owner: Any = rows[0][0] if rows else None
+    # What is none is seen to by `begin`.
+    return owner if isinstance(owner, str) else None
+
+
+_MOST_NAMED = 5
+
+
+def check_run(run_id: str, place: str) -> Steps[None]:
+    """Refuse a run that there is not.
+
+    Raises:
+        JournalError: there is none; the latest ones are named.
+    """
+    rows = yield Statement("SELECT run FROM journal_runs WHERE run = ?", (run_id,))
+    if not rows:
+        latest = yield Statement(f"SELECT run FROM journal_runs ORDER BY started_at DESC LIMIT {_MOST_NAMED}")
+        names = ", ".join(repr(row[0]) for row in latest) or "there are none"
+        raise JournalError(f"There is no run {run_id!r}. The latest runs: {names}", place=place, row=f"run {run_id}")
 
 
 def begin(
@@ -51,6 +72,7 @@ def begin(
 
     Raises:
         RunBusyError: somebody holds it, and `takes_over` is false.
+        JournalCorruptError: what is stored of it, or of one of its calls, cannot be read.
     """
     yield Statement(
         """INSERT INTO journal_runs (run, state, started_at, active_at, owner, token, lease_until)
@@ -59,8 +81,7 @@ def begin(
     )
     # The write before has locked the row, so that nobody can take the run in between.
     rows = yield Statement("SELECT owner, state, token, lease_until FROM journal_runs WHERE run = ?", (run_id,))
-    holder: str = rows[0][0]
-    state, token, lease_until = list(rows[0])[1:]
+    holder, state, token, lease_until = _checked_run(run_id, rows[0], place)
     is_free = holder in ("", owner, may_take_from) or (lease_until <= now() and holder != at_work)
     if not is_free and not takes_over:
         remaining = "" if holder == at_work else _remaining(lease_until - now())
@@ -83,7 +104,23 @@ def begin(
         rows = yield Statement(
             "SELECT key, equal, state, attempts, parent FROM journal_calls WHERE run = ? ORDER BY seq", (run_id,)
         )
-    return Begun(token, {row[0]: Known(*row[1:]) for row in rows}, state != "new")
+    # In one go, as there may be a hundred thousand.
+    calls = {row[0]: Known(*row[1:]) for row in rows}
+    for key, known in calls.items():
+        if known.state not in _CALL_STATES or known.attempts.__class__ is not int:
+            why = f"its `state` is {known.state!r}, and its `attempts` are {known.attempts!r}"
+            raise unreadable(f"The call {key!r} of the run {run_id!r}", why, place=place, row=f"call {key}")
+    return Begun(token, calls, state != "new")
+
+
+def _checked_run(run_id: str, row: Any, place: str) -> tuple[str, str, int, float]:
+    owner, state, token, lease_until = row
+    for name, value, kinds in (
+        ("owner", owner, str), ("state", state, str), ("token", token, int), ("lease_until", lease_until, int | float),
+    ):  # fmt: skip
+        if not isinstance(value, kinds):
+            raise unreadable(f"The run {run_id!r}", f"its `{name}` is {value!r}", place=place, row=f"run {run_id}")
+    return owner, state, token, lease_until
 
 
 def _named(owner: str) -> str:
@@ -160,6 +197,7 @@ def answer(run_id: str, key: str, value: str, rows: list[Row], now: float, place
     found = yield Statement("SELECT answer FROM journal_questions WHERE run = ? AND key = ?", (run_id, key))
     row = f"question {key} of run {run_id}"
     if not found:
+        yield from check_run(run_id, place)
         others = yield Statement("SELECT key FROM journal_questions WHERE run = ? AND answer IS NULL", (run_id,))
         keys = ", ".join(repr(other[0]) for other in others) or "none"
         raise JournalError(

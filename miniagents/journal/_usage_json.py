@@ -25,12 +25,15 @@ def decode_usage(stored: str | None) -> UsageTotals | None:
     """
     if stored is None:
         return None
-    values = json.loads(stored)
     try:
+        values = json.loads(stored)
         cost = Decimal(values.pop("cost", 0))
-        return UsageTotals(cost=cost, **{name: int(value) for name, value in values.items()})
-    except (InvalidOperation, TypeError, AttributeError) as error:
-        raise ValueError(f"this is no usage: {stored}") from error
+        usage = UsageTotals(cost=cost, **{name: int(value) for name, value in values.items()})
+    except (InvalidOperation, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"this is no usage: {stored!r}") from error
+    if not cost.is_finite():
+        raise ValueError(f"this is no usage: {stored!r}")
+    return usage
 
 
 def add_usage(total: UsageTotals, more: UsageTotals | None, times: int = 1) -> None:

@@ -10,6 +10,8 @@ from miniagents.journal.errors import UnstorableValueError
 from miniagents.promising.ext.frozen import Frozen
 
 _MARK = "$frozen"
+_MOST_SHOWN = 80
+"""So many characters of a bad value are shown."""
 _LEAVES = (str, int, float, bool, type(None))
 
 
@@ -41,16 +43,34 @@ def encode_value(value: Any, field: str) -> tuple[str, list[Row]]:
 
 
 def decode_value(stored: str, frozen: Mapping[str, Frozen]) -> Any:
-    """Give the value of which `encode_value` made `stored`; `frozen` has the objects by their hashes."""
-    return _decode(json.loads(stored), frozen)
+    """Give the value of which `encode_value` made `stored`; `frozen` has the objects by their hashes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _decode(_loaded(stored), frozen)
+
+
+def _loaded(stored: str) -> Any:
+    try:
+        return json.loads(stored)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{stored[:_MOST_SHOWN]!r} is no JSON: {error}") from error
 
 
 def hashes_in(stored: str) -> list[str]:
-    """Give the hashes of the frozen objects in a stored value."""
+    """Give the hashes of the frozen objects in a stored value.
+
+    Raises:
+        ValueError: it is none.
+    """
+    # A column of texts holds bytes where somebody has put some there.
+    if not isinstance(stored, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"{stored!r} is no JSON")  # noqa: TRY004 - it is the value of a row that is wrong
     if _MARK not in stored:
         return []
     found: list[str] = []
-    pending: list[Any] = [json.loads(stored)]
+    pending: list[Any] = [_loaded(stored)]
     while pending:
         value = pending.pop()
         if isinstance(value, list):
@@ -58,6 +78,8 @@ def hashes_in(stored: str) -> list[str]:
         elif isinstance(value, dict):
             entries = cast("dict[str, Any]", value)
             if _MARK in entries:
+                if not isinstance(entries[_MARK], str):
+                    raise ValueError(f"{entries[_MARK]!r} is no hash")
                 found.append(entries[_MARK])
             else:
                 pending.extend(entries.values())

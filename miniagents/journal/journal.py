@@ -10,23 +10,20 @@ from typing import Any, Literal, Self, TypeVar
 
 from miniagents.journal import _answer_steps, _reading_steps, _run_steps
 from miniagents.journal._beginning import begin
-from miniagents.journal._bodies import Row
 from miniagents.journal._call_steps import equality_of
-from miniagents.journal._classes import SameNameError
 from miniagents.journal._leases import renew_leases, renew_on
+from miniagents.journal._looking import Looking
 from miniagents.journal._memoizing import InFlight
 from miniagents.journal._opening import OpenOptions, open_store, refuse_file_called_memory
 from miniagents.journal._own_tasks import OwnTask
 from miniagents.journal._owners import this_owner
 from miniagents.journal._pruning import Pruning
-from miniagents.journal._restoring import body_of, restore_rows, usable
-from miniagents.journal._sequences import DoctoredSequenceError
-from miniagents.journal._store import Fence, Needs, Operation, Store, fetch_messages
+from miniagents.journal._store import Fence, Needs, Store
 from miniagents.journal._time_to_live import TimeToLive, split_time_to_live
 from miniagents.journal._to_rows import encoded
-from miniagents.journal._values import check_text, decode_value, hashes_in
+from miniagents.journal._values import check_text
 from miniagents.journal._waiting import ChangeWatch
-from miniagents.journal.errors import JournalCorruptError, JournalError, RunBusyError, UnstorableValueError
+from miniagents.journal.errors import JournalError, RunBusyError, UnstorableValueError
 from miniagents.journal.records import (
     CallRecord,
     FinishedCall,
@@ -41,7 +38,6 @@ from miniagents.promising.ext.frozen import Frozen
 
 T = TypeVar("T")
 
-_KEPT_SEQUENCES = 16
 OnBusyRun = Literal["refuse", "fence"]
 """What happens where another process holds the run: that is an error, or the run is taken over."""
 
@@ -65,6 +61,8 @@ class Journal:
         self._beginning: set[str] = set()
         self._signs_of_life = OwnTask("signs of life of runs")
         self._watch = ChangeWatch(store)
+        self.looking = Looking(store)
+        """What is read for `runs`, `log` and the like (for this package)."""
         self._time_to_live: TimeToLive | None = None
         self.in_flight = InFlight()
         """The memoised calls of all contexts that use this journal (for this package)."""
@@ -215,7 +213,7 @@ class Journal:
         if equal is None:
             return None
         since = 0.0 if max_age is None else self.now() - max_age.total_seconds()
-        return await self._read(lambda: _answer_steps.read_equal(equal, since, self.place))
+        return await self.looking.read(lambda: _answer_steps.read_equal(equal, since, self.place))
 
     async def flush(self) -> None:
         """Wait until everything that was written so far is committed."""
@@ -223,34 +221,24 @@ class Journal:
 
     # -- looking -------------------------------------------------------------------------------------------------
 
-    async def runs(self) -> AsyncIterator[RunRecord]:
-        """Give all runs, the one that began last first."""
-        after: tuple[float, str] | None = None
-        while page := await self._read(lambda after=after: _reading_steps.runs_page(after)):
-            for _, record in page:
-                yield record
-            after = (page[-1][0], page[-1][1].run_id)
+    def runs(self) -> AsyncIterator[RunRecord]:
+        """Give all runs, the one that began last first.
 
-    async def log(self, run_id: str) -> AsyncIterator[CallRecord]:
+        Raises:
+            JournalCorruptError: a row of a run, or of a call, cannot be read; raised when all others are told.
+        """
+        return self.looking.runs()
+
+    def log(self, run_id: str) -> AsyncIterator[CallRecord]:
         """Give all calls of a run, in the order in which they were first started.
 
         Raises:
             JournalError: there is no such run; the latest ones are named.
-            JournalCorruptError: what is recorded of the inputs does not match its hash.
+            JournalCorruptError: a row of a call, or of its inputs, cannot be read; raised when all others are told.
         """
-        check_text(run_id, "run_id", self.place)
-        sequences: dict[str, tuple[str, ...]] = {}
-        after = 0
-        while page := await self._read(
-            lambda after=after: _reading_steps.calls_page(run_id, after, sequences, self.place)
-        ):
-            for _, record in page:
-                yield record
-            after = page[-1][0]
-            for old in list(sequences)[:-_KEPT_SEQUENCES]:
-                del sequences[old]
+        return self.looking.log(run_id)
 
-    async def why(self, hash_prefix: str) -> AsyncIterator[CallRecord]:
+    def why(self, hash_prefix: str) -> AsyncIterator[CallRecord]:
         """Give the calls that a message comes from: the one that made it, those that made its inputs, and so on.
 
         Where a message has others inside it, so do these. Each call is there once, nearer ones first. What no call has
@@ -258,25 +246,9 @@ class Journal:
 
         Raises:
             JournalError: no message has a hash that begins so, or several have; these are named.
+            JournalCorruptError: a row of a call, or of its inputs, cannot be read; raised when all others are told.
         """
-        row = await self._find(hash_prefix)
-        sequences: dict[str, tuple[str, ...]] = {}
-        run_id: str | None = None
-        pending: list[str] = [row.hash]
-        asked: set[str] = set()
-        told: set[str] = set()
-        while pending:
-            asked.update(pending)
-            makers, inside = await self._read(partial(_reading_steps.makers_of, pending, run_id, sequences))
-            # Messages are made of others that are inside them, as `as_single_promise()` does it.
-            nearer: list[str] = [one for one in inside if one not in asked]
-            for maker in makers:
-                if maker.key not in told:
-                    run_id = maker.run_id
-                    told.add(maker.key)
-                    yield maker
-                    nearer += [one for one in maker.inputs or () if one not in asked]
-            pending = list(dict.fromkeys(nearer))
+        return self.looking.why(hash_prefix)
 
     async def show(self, hash_prefix: str) -> Frozen:
         """Give a message, or the settings of a call, whole: with all messages inside it.
@@ -287,8 +259,7 @@ class Journal:
             JournalError: no hash begins so, or several do; or two classes have the name that is stored.
             JournalCorruptError: it, or a message inside it, does not match its hash or does not fit its class.
         """
-        found = (await self._find(hash_prefix)).hash
-        return (await self._restored([found]))[found]
+        return await self.looking.show(hash_prefix)
 
     async def stored(self, hash_prefix: str) -> StoredMessage:
         """Give a message as it is stored: without its class, and without loading what is inside it.
@@ -297,20 +268,16 @@ class Journal:
             JournalError: no hash begins so, or several do.
             JournalCorruptError: it does not match its hash.
         """
-        row = await self._find(hash_prefix)
-        body = body_of(row, self.place)
-        return StoredMessage(row.hash, str(body.get("class_")), body, tuple((row.refs or "").split()))
+        return await self.looking.stored(hash_prefix)
 
-    async def questions(self, run_id: str | None = None) -> AsyncIterator[Question]:
-        """Give the questions of a run, or of all runs, the oldest first; open ones have no `answered_at`."""
-        if run_id is not None:
-            check_text(run_id, "run_id", self.place)
-        after: tuple[float, str, str] | None = None
-        while page := await self._read(lambda after=after: _reading_steps.questions_page(run_id, after)):
-            for row in page:
-                yield await self.restored_question(row)
-            last = page[-1]
-            after = (last[3], last[0], last[1])
+    def questions(self, run_id: str | None = None) -> AsyncIterator[Question]:
+        """Give the questions of a run, or of all runs, the oldest first; open ones have no `answered_at`.
+
+        Raises:
+            JournalError: there is no such run; the latest ones are named.
+            JournalCorruptError: a question, or its answer, cannot be read; raised when all others are told.
+        """
+        return self.looking.questions(run_id)
 
     async def answer(self, run_id: str, key: str, answer: Any) -> None:
         """Answer a question, whoever asked it; the same answer once more is no error.
@@ -318,7 +285,8 @@ class Journal:
         `answer` is what JSON can hold, with `Frozen` objects anywhere in it.
 
         Raises:
-            JournalError: nothing was asked there (open keys are named), or it has another answer already.
+            JournalError: there is no such run (the latest ones are named), nothing was asked there (open keys are
+                named), or it has another answer already.
             UnstorableValueError: the answer cannot be stored.
         """
         check_text(run_id, "run_id", self.place)
@@ -347,7 +315,7 @@ class Journal:
         check_text(key, "key", self.place)
         while True:
             with self._watch.change() as change:
-                row = await self._read(lambda: _reading_steps.question_row(run_id, key))
+                row = await self.looking.read(lambda: _reading_steps.question_row(run_id, key))
                 if row is None:
                     raise JournalError(
                         f"The run {run_id!r} has not asked anything under the key {key!r}",
@@ -355,42 +323,5 @@ class Journal:
                         row=f"question {key}",
                     )
                 if row[4] is not None:
-                    return await self.restored_question(row)
+                    return await self.looking.question(row)
                 await change
-
-    # -- making values again -------------------------------------------------------------------------------------
-
-    async def restored_question(self, row: Any) -> Question:
-        """Make the record of a question of its row (for this package)."""
-        answer = None if row[4] is None else await self.restored_value(row[4])
-        return _reading_steps.question_of(row, answer)
-
-    async def restored_value(self, stored: str) -> Any:
-        """Make a stored value again (for this package)."""
-        return decode_value(stored, await self._restored(hashes_in(stored)))
-
-    async def _restored(self, hashes: list[str]) -> dict[str, Frozen]:
-        if not hashes:
-            return {}
-        rows = await self._read(lambda: fetch_messages(hashes))
-        restored = restore_rows(rows.values(), self.place)
-        return {one: usable(restored, one, self.place) for one in hashes}
-
-    async def _find(self, hash_prefix: str) -> Row:
-        return await self._read(lambda: _reading_steps.find_message(hash_prefix.lower(), self.place))
-
-    async def _read(self, operation: Operation[T]) -> T:
-        try:
-            return await self.store.read(operation)
-        except DoctoredSequenceError as error:
-            raise JournalCorruptError(
-                f"The inputs or replies {error.sequence_id} do not match their hash",
-                place=self.place,
-                row=f"sequence {error.sequence_id}",
-            ) from error
-        except SameNameError as error:
-            raise JournalError(str(error), place=self.place) from error
-        except JournalError:
-            raise
-        except ValueError as error:
-            raise JournalCorruptError(f"A row cannot be read: {error}", place=self.place) from error

@@ -257,7 +257,7 @@ class RunJournal:
         """Give what `remember` has stored under this key, in a tuple of one; None if nothing is."""
         check_text(key, "name", self.place)
         stored = await self._write(lambda: _run_steps.recall(self.run_id, key), durability="step")
-        return None if stored is None else (await self._journal.restored_value(stored),)
+        return None if stored is None else (await self._restored_value(stored, key),)
 
     async def remember(self, key: str, value: Any) -> Any:
         """Store what came of something that is to happen only once; give it as a later run will get it.
@@ -271,7 +271,11 @@ class RunJournal:
         check_text(key, "name", self.place)
         text, rows = encoded(value, key, self._store.place)
         stored = await self.write_now(lambda: _run_steps.remember(self.run_id, key, text, rows, self._journal.now()))
-        return await self._journal.restored_value(stored)
+        return await self._restored_value(stored, key)
+
+    async def _restored_value(self, stored: str, key: str) -> Any:
+        what = f"What is stored under {key!r} in the run {self.run_id!r}"
+        return await self._journal.looking.value(stored, what, row=f"once {key} of run {self.run_id}")
 
     async def ask(self, key: str, text: str) -> Question:
         """Put a question, unless it is there from before; it may be answered already.
@@ -284,7 +288,7 @@ class RunJournal:
             durability="step",
             needs=Needs.TO_TELL,
         )
-        return await self._journal.restored_question(row)
+        return await self._journal.looking.question(row)
 
     async def wait_for_answer(self, key: str) -> Question:
         """Wait until a question is answered, by this process or another one; any number of readers may wait.
