@@ -8,7 +8,8 @@ from shlex import quote
 from typing import Any, Protocol
 
 from miniagents.journal._keys import key_of
-from miniagents.journal._once import OnceTasks
+from miniagents.journal._once import OnceTasks, not_a_function
+from miniagents.journal._values import check_text
 from miniagents.journal.errors import JournalError, RunBusyError
 from miniagents.journal.records import FinishedCall, Question, StartedCall
 from miniagents.journal.run_journal import Durability
@@ -73,7 +74,7 @@ class Run(Protocol):
     ) -> None: ...
 
     async def recall(self, key: str, /) -> tuple[Any] | None: ...
-    async def remember(self, key: str, value: Any, /) -> Any: ...
+    async def remember(self, key: str, value: Any, /, *, field: str | None = None) -> Any: ...
     async def ask(self, key: str, text: str, /) -> Question: ...
     async def wait_for_answer(self, key: str, /) -> Question: ...
 
@@ -146,6 +147,9 @@ class CallNode:
 
     async def once(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Give what `function` has returned for this call before, or returns now."""
+        check_text(name, "name", self.run.place)
+        if not callable(function):
+            raise not_a_function(name, function)
         if self._onces is None:
             self._onces = OnceTasks(self.run)
         return await self._onces.give(f"{self.key}/{name}", name, partial(function, *args, **kwargs))
@@ -170,7 +174,10 @@ class CallNode:
 
     async def ask(self, text: str, key: str | None) -> Any:
         """Give what a person answers."""
-        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+        check_text(text, "text", self.run.place, may_be_empty=True)
+        if key is not None:
+            check_text(key, "key", self.run.place, may_be_empty=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
         return await ask_person(self.run, text, key or digest[:12])
 
 

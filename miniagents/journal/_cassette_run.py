@@ -253,7 +253,7 @@ class CassetteRun:
             found = self._values[key] = _Value(recorded, recorded.value)
         return found
 
-    async def remember(self, key: str, value: Any) -> Any:
+    async def remember(self, key: str, value: Any, *, field: str | None = None) -> Any:
         """Record what came of something that is to happen only once; see `RunJournal.remember`.
 
         What is given is whole, and masked in the file alone.
@@ -262,7 +262,7 @@ class CassetteRun:
             UnstorableValueError: something in it is neither JSON nor a `Frozen`; the field is named.
         """
         check_text(key, "name", self.place)
-        form = self._shown(lambda given: value_form(given, key), value, key)
+        form = self._shown(lambda given: value_form(given, field or key), value, field or key)
         found = self._value(key)
         if not found.recorded.is_known:
             found.form = form

@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from pathlib import PurePath
 from typing import Any, get_args
 
 from miniagents._mini_agents import MiniAgents
 from miniagents.errors import UnknownSettingError
 from miniagents.journal._interceptor import JournalInterceptor, OpenRun
 from miniagents.journal._memoizing import InFlight
+from miniagents.journal._opening import check_is_url
 from miniagents.journal._outcomes import OnStoreError
 from miniagents.journal.journal import Journal, OnBusyRun
 from miniagents.journal.records import EndState, FinishedCall, StartedCall
@@ -77,6 +79,8 @@ def _beginning(
             f"`fsync={fsync}` is for a journal that is opened here, and {journal.place!r} is open already. Leave "
             f"`fsync` out, and say it where the journal is opened: `Journal.open(..., fsync={fsync})`."
         )
+    if isinstance(journal, PurePath):
+        check_is_url(journal, "journal")
     if not isinstance(journal, str | Journal):
         raise TypeError(
             f"`journal` is a URL such as 'sqlite:///runs.db', a `Journal` or a `Cassette`, not {journal!r}."

@@ -87,18 +87,24 @@ class LeafCall:
         return found
 
     async def _settle_uncertainty(self) -> None:
-        node, agent = self._node, self._started.agent
-        place = node.run.place
+        node, run, agent = self._node, self._node.run, self._started.agent
+        answer = None
         if self._marks.on_uncertain == "ask":
             text = (
                 f"A call of `{agent}` was cut off before its result was recorded, so what it does may have been done. "
                 "Run it again? (yes / no)"
             )
-            key = f"uncertain-{node.key[:12]}-{node.run.attempts_of(node.key)}"
-            answer = await ask_person(node.run, text, key)
+            first = key = f"uncertain-{node.key[:12]}-{run.attempts_of(node.key)}"
+            # A "no" counts once, for the start of the program that it has ended: it may have been a mistake.
+            times = 1
+            while await run.recall(f"{node.key}/refused {key}") is not None:
+                times += 1
+                key = f"{first}-{times}"
+            answer = await ask_person(run, text, key)
             if answer is True or str(answer).strip().lower() in ("yes", "y", "retry", "true"):
                 return
-        raise UncertainCallError(agent, node.key, place=place)
+            await run.remember(f"{node.key}/refused {key}", True)  # noqa: FBT003 - a value like any other
+        raise UncertainCallError(agent, node.key, place=run.place, answer=answer)
 
     async def start(self) -> None:
         """Record that it begins."""

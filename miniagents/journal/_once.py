@@ -26,9 +26,25 @@ class Values(Protocol):
         """Give what is kept under a key, in a tuple of one."""
         ...
 
-    async def remember(self, key: str, value: Any, /) -> Any:
-        """Keep a value, and give it as it is kept."""
+    async def remember(self, key: str, value: Any, /, *, field: str | None = None) -> Any:
+        """Keep a value, and give it as it is kept; `field` is what an error calls it, by default the key."""
         ...
+
+
+def not_a_function(name: str, given: object) -> TypeError:
+    """Give the error that says that `once` takes a function; mostly it was given the coroutine of one."""
+    if not inspect.iscoroutine(given):
+        return TypeError(
+            f"`once({name!r}, ...)` takes a function, and its arguments behind it, not {given!r}. For a value that is "
+            f"there already: `once({name!r}, lambda: value)`."
+        )
+    # Nobody is going to await it, of which Python would complain as well.
+    given.close()
+    called = given.__name__
+    return TypeError(
+        f"`once({name!r}, {called}(...))` has called `{called}` already. Give the function itself, and its arguments "
+        f"behind it: `once({name!r}, {called}, ...)`."
+    )
 
 
 class OnceTasks:
@@ -81,7 +97,7 @@ class OnceTasks:
             value, interruption = await _in_thread(name, function)
             if interruption is None and inspect.isawaitable(value):
                 value = await value
-        kept = await self._values.remember(key, value)
+        kept = await self._values.remember(key, value, field=f"once {name!r}")
         if interruption is not None:
             raise interruption
         return kept

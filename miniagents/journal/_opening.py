@@ -1,8 +1,8 @@
 """From a URL to a store; the module of a database is loaded when it is used."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote
+from pathlib import Path, PurePath
+from urllib.parse import quote, unquote
 
 from miniagents.journal._store import Store
 from miniagents.journal.errors import JournalError
@@ -17,6 +17,20 @@ class OpenOptions:
     busy_timeout_s: float = 5.0
     max_bytes: int | None = None
     may_be_new: bool = True
+
+
+def check_is_url(value: object, name: str) -> None:
+    """Refuse what is no text, such as a `Path`: a journal is named in one way only.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` is a URL, such as {_url_of(value)!r}, not {value!r}.")
+
+
+def _url_of(value: object) -> str:
+    return f"sqlite:///{quote(str(value))}" if isinstance(value, PurePath) else "sqlite:///runs.db"
 
 
 def refuse_file_called_memory(url: str) -> None:

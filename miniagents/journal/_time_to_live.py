@@ -50,6 +50,22 @@ def split_time_to_live(url: str, time_to_live: timedelta | None) -> tuple[str, t
     return f"{address}?{'&'.join(others)}" if others else address, time_to_live or in_url
 
 
+def check_age(older_than: timedelta) -> None:
+    """Refuse what is no age of runs that are to be removed.
+
+    Raises:
+        TypeError, ValueError: it is no `timedelta`, or less than nothing.
+    """
+    # The types do not keep a user from it.
+    if not isinstance(older_than, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"`older_than` is a `timedelta`, such as `timedelta(days=30)`, not {older_than!r}.")
+    if older_than < timedelta():
+        raise ValueError(
+            f"`older_than` is for how long nothing has happened in the runs that are to be removed, so it is not less "
+            f"than nothing: {older_than!r}."
+        )
+
+
 def parse_age(text: str) -> timedelta | None:
     """Give the time that `30d` means, or another number of s, m, h, d or w; None if it means none, or one too long."""
     found = _AGE.fullmatch(text)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from miniagents.journal._bodies import Row, rows_of
 from miniagents.journal.errors import UnstorableValueError
+from miniagents.promising.ext._json import is_too_long
 from miniagents.promising.ext.frozen import Frozen
 
 _MARK = "$frozen"
@@ -96,6 +97,8 @@ def _encode(value: Any, field: str, rows: list[Row]) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise BadValueError(field, f"JSON has no such number as {value!r}")
     if type(value) in _LEAVES:
+        if type(value) is int and is_too_long(value):
+            raise BadValueError(field, "it is a number of more digits than Python writes")
         return value
     if isinstance(value, list | tuple):
         items = cast("list[Any] | tuple[Any, ...]", value)
@@ -128,8 +131,12 @@ def check_text(text: str, field: str, place: str, *, may_be_empty: bool = False)
     """Refuse a name, or a text, that a database cannot hold.
 
     Raises:
+        TypeError: it is no text at all.
         UnstorableValueError: it has a NUL or a lone surrogate, or is empty and may not be.
     """
+    # The types do not keep a user from it.
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"`{field}` is a text, not {text!r}.")
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -64,18 +64,24 @@ class UncertainCallError(JournalError):
     Attributes:
         agent: the alias of the agent.
         key: the key of the call.
+        answer: what a person has said who was asked whether it is to be made again; None if nobody was.
     """
 
-    def __init__(self, agent: str, key: str, *, place: str) -> None:
+    def __init__(self, agent: str, key: str, *, place: str, answer: object = None) -> None:
         self.agent = agent
         self.key = key
-        super().__init__(
-            f"A call of `{agent}` was cut off before its result was recorded, and is not made again: look whether it "
-            'has done what it does, then begin a new run, or mark the agent with `on_uncertain="ask"` or '
-            '`on_uncertain="retry"`',
-            place=place,
-            row=f"call {key}",
+        self.answer = answer
+        cut_off = f"A call of `{agent}` was cut off before its result was recorded, and is not made again"
+        fix = (
+            ': look whether it has done what it does, then begin a new run, or mark the agent with `on_uncertain="ask"`'
+            ' or `on_uncertain="retry"`'
         )
+        if answer is not None:
+            fix = (
+                f", as the answer was {answer!r}. If that was a mistake, start the program again: you are asked once "
+                "more. If it was not, begin a new run"
+            )
+        super().__init__(cut_off + fix, place=place, row=f"call {key}")
 
 
 class UnstorableValueError(JournalError, ValueError):

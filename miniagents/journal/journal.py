@@ -14,12 +14,12 @@ from miniagents.journal._call_steps import equality_of
 from miniagents.journal._leases import renew_leases, renew_on
 from miniagents.journal._looking import Looking
 from miniagents.journal._memoizing import InFlight
-from miniagents.journal._opening import OpenOptions, open_store, refuse_file_called_memory
+from miniagents.journal._opening import OpenOptions, check_is_url, open_store, refuse_file_called_memory
 from miniagents.journal._own_tasks import OwnTask
 from miniagents.journal._owners import this_owner
 from miniagents.journal._pruning import Pruning
 from miniagents.journal._store import Fence, Needs, Store
-from miniagents.journal._time_to_live import TimeToLive, split_time_to_live
+from miniagents.journal._time_to_live import TimeToLive, check_age, split_time_to_live
 from miniagents.journal._to_rows import encoded
 from miniagents.journal._values import check_text
 from miniagents.journal._waiting import ChangeWatch
@@ -104,8 +104,10 @@ class Journal:
             JournalCorruptError: the file is damaged, or no database.
             JournalLockedError: another process has locked the file for too long.
             JournalError: anything else that is wrong with the URL, file or server.
+            TypeError: `url` is no text; for a `Path` the URL is named.
             MissingExtraError: `asyncpg` is not installed.
         """
+        check_is_url(url, "url")
         options = OpenOptions(
             fsync=fsync, read_only=read_only, busy_timeout_s=busy_timeout_s, max_bytes=max_bytes, may_be_new=may_be_new
         )
@@ -303,7 +305,12 @@ class Journal:
         """Remove the runs in which nothing has happened for so long, and the messages that no other run needs.
 
         Runs that a process holds stay. Others may write meanwhile: it takes many small steps.
+
+        Raises:
+            TypeError, ValueError: `older_than` is no `timedelta`, or less than nothing.
+            JournalCorruptError: a row cannot be read, so that nobody can tell which messages are needed.
         """
+        check_age(older_than)
         return await Pruning(self.store, self._owner, self.now, self._lease_s).prune(older_than)
 
     async def wait_for_answer(self, run_id: str, key: str) -> Question:

@@ -259,17 +259,18 @@ class RunJournal:
         stored = await self._write(lambda: _run_steps.recall(self.run_id, key), durability="step")
         return None if stored is None else (await self._restored_value(stored, key),)
 
-    async def remember(self, key: str, value: Any) -> Any:
+    async def remember(self, key: str, value: Any, *, field: str | None = None) -> Any:
         """Store what came of something that is to happen only once; give it as a later run will get it.
 
         `value` is what JSON can hold, with `Frozen` objects anywhere in it; a tuple comes back as a list. What is there
-        already is kept, and given. It is committed when this returns, whatever the durability of the run is.
+        already is kept, and given. It is committed when this returns, whatever the durability of the run is. `field` is
+        what an error calls the value, by default the key.
 
         Raises:
             UnstorableValueError: something in it is neither JSON nor a `Frozen`; the field is named.
         """
         check_text(key, "name", self.place)
-        text, rows = encoded(value, key, self._store.place)
+        text, rows = encoded(value, field or key, self._store.place)
         stored = await self.write_now(lambda: _run_steps.remember(self.run_id, key, text, rows, self._journal.now()))
         return await self._restored_value(stored, key)
 

@@ -1,7 +1,7 @@
 """Frozen values in the form in which JSON can hold them."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -19,7 +19,11 @@ _encoders: dict[bool, Callable[[Any], str]] = {}
 
 
 def json_text(value: Any, *, sort_keys: bool = False) -> str:
-    """Give `value` as JSON text, characters beyond ASCII as they are."""
+    """Give `value` as JSON text, characters beyond ASCII as they are.
+
+    Raises:
+        ValueError: a number in it has more digits than Python writes; where it is, is told.
+    """
     encode = _encoders.get(sort_keys)
     if encode is None:
         # Loaded when used: not every program asks for JSON.
@@ -28,7 +32,37 @@ def json_text(value: Any, *, sort_keys: bool = False) -> str:
         # Kept, as `json.dumps` makes a new one each time. What is frozen cannot contain itself.
         encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=sort_keys, allow_nan=False, check_circular=False)
         encode = _encoders[sort_keys] = encoder.encode
-    return encode(value)
+    try:
+        return encode(value)
+    except ValueError as error:
+        found = next(_too_long(value, ""), None)
+        if found is None:
+            raise
+        raise ValueError(f"`{found}` is a number of too many digits: {error}") from error
+
+
+def _too_long(value: Any, path: str) -> Iterator[str]:
+    """Give where numbers stand that cannot be written."""
+    if isinstance(value, dict):
+        for key, item in cast("dict[str, Any]", value).items():
+            yield from _too_long(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(cast("list[Any] | tuple[Any, ...]", value)):
+            yield from _too_long(item, f"{path}[{index}]")
+    elif isinstance(value, int) and is_too_long(value):
+        yield path
+
+
+def is_too_long(number: int) -> bool:
+    """Whether it has more digits than Python writes; see `sys.set_int_max_str_digits`."""
+    # No limit is below 640 digits.
+    if number.bit_length() < 2000:
+        return False
+    try:
+        str(number)
+    except ValueError:
+        return True
+    return False
 
 
 def to_json(value: Any, field: str, nested: Callable[[Any], Any]) -> Any:

@@ -109,7 +109,7 @@ async def test_a_result_that_cannot_be_stored_is_named(kept: Kept) -> None:
         await ctx.once("price", lambda: {"net": [1, {2, 3}]})
 
     async with kept.mini_agents():
-        with pytest.raises(UnstorableValueError, match=r"price\.net\[1\]"):
+        with pytest.raises(UnstorableValueError, match=r"`once 'price'\.net\[1\]`"):
             await worker.inquire()
 
 

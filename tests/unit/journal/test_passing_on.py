@@ -288,13 +288,13 @@ async def test_pruning_keeps_what_was_passed_on_in_other_runs_and_removes_the_re
     await turn(held)
     await passed_on(held, "held", QUESTION, ANSWER, Message("only held"))
 
-    pruned = await journal.prune(timedelta(seconds=-60))
+    pruned = await journal.prune(timedelta())
 
     assert (pruned.runs, pruned.calls, pruned.messages) == (1, 6, 1)
     replies = (await logged(journal, "held"))["held"].replies
     assert [str(await journal.show(one)) for one in replies] == ["question", "answer", "only held"]
     await held.end()
-    await journal.prune(timedelta(seconds=-60))
+    await journal.prune(timedelta())
     for table in ("messages", "sequences", "replies", "calls"):
         assert await rows_of(journal, f"COUNT(*) FROM journal_{table}") == [(0,)]
 
@@ -314,7 +314,7 @@ async def test_what_was_passed_on_after_it_was_found_unneeded_stays(
         return found
 
     monkeypatch.setattr(Pruning, "_needed", needed_then)
-    pruned = await journal.prune(timedelta(seconds=-60))
+    pruned = await journal.prune(timedelta())
 
     assert (pruned.runs, pruned.messages) == (1, 0)
     kept = await logged(journal, "new")

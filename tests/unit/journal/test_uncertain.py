@@ -97,6 +97,32 @@ async def test_a_person_says_whether_it_is_made_again(
     assert ("paying" in told.decode()) is (answer == "yes")
 
 
+async def test_a_no_ends_one_start_of_the_program_and_the_next_one_asks_again(
+    start_program: StartProgram, sqlite_url: str
+) -> None:
+    async def answered(answer: str, *, number: int) -> str:
+        process = await start_program(PROGRAM, sqlite_url, "ask", "go on")
+
+        async def has_asked() -> bool:
+            return len(await collected(journal.questions("r"))) == number
+
+        await until(has_asked)
+        await journal.answer("r", (await collected(journal.questions("r")))[-1].key, answer)
+        told, errors = await process.communicate()
+        return told.decode() + errors.decode()
+
+    await run_and_kill(start_program, sqlite_url, "ask")
+    async with await Journal.open(sqlite_url) as journal:
+        first = await answered("no", number=1)
+        second = await answered("No!", number=2)
+        third = await answered("yes", number=3)
+
+    for told, answer in ((first, "'no'"), (second, "'No!'")):
+        assert f"is not made again, as the answer was {answer}. If that was a mistake, start the program again" in told
+        assert "paying" not in told
+    assert third.startswith("paying\none paid\n")
+
+
 @pytest.mark.parametrize("durability", ["step", "lazy", "end"])
 @pytest.mark.parametrize("on_uncertain", ["ask", "fail"])
 async def test_its_start_is_committed_before_it_acts(
