@@ -1,20 +1,26 @@
 """`miniagents runs | log | show | why | ask | prune`: looking into a journal, and what one does with it by hand."""
 
 import asyncio
+import contextlib
+import errno
 import json
-from collections.abc import Awaitable, Callable
+import os
+import shutil
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
 from miniagents.cli.journal_texts import call_lines, question_line, run_line, table
 from miniagents.errors import MiniAgentsError
-from miniagents.journal import CallRecord, Journal
+from miniagents.journal import Journal, JournalCorruptError
 from miniagents.journal._time_to_live import parse_age
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _with_journal(*, writes: bool = False) -> Callable[..., Callable[..., None]]:
@@ -41,31 +47,60 @@ def _with_journal(*, writes: bool = False) -> Callable[..., Callable[..., None]]
             try:
                 asyncio.run(with_journal())
             except MiniAgentsError as error:
-                raise click.ClickException(str(error)) from error
+                raise click.ClickException("\n".join([str(error), *getattr(error, "__notes__", ())])) from error
+            except OSError as error:
+                if error.errno == errno.EPIPE:
+                    # Whoever was to read it has seen enough: click ends the command without a word.
+                    raise
+                _drop_output()
+                raise click.ClickException(f"The output cannot be written: {error}") from error
 
         return run
 
     return decorate
 
 
+def _drop_output() -> None:
+    """Have Python not try once more, at its end, to write what cannot be written."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _NamesWithDashes(click.Command):
+    """A command that is given names that may begin with a dash: a run, or an answer that is a number below zero."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Without `-h`, which would be found in `-dash`, too.
+        settings = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+        super().__init__(*args, context_settings=settings, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--help" if one == "-h" else one for one in args])
+
+
 @click.command()
 @_with_journal()
 async def runs(journal: Journal) -> None:
     """List the runs, the one that began last first."""
-    rows = [run_line(run) async for run in journal.runs()]
-    _write_table(["RUN", "STATE", "BEGAN", "TOOK", "CALLS", "TOKENS", "COST"], rows, "There are no runs.")
+    async with _readable(journal.runs()) as found:
+        rows = [run_line(run) for run in found]
+        _write_table(["RUN", "STATE", "BEGAN", "TOOK", "CALLS", "TOKENS", "COST"], rows, "There are no runs.")
 
 
-@click.command()
+@click.command(cls=_NamesWithDashes)
 @click.argument("run")
+@click.option("--all", "shows_all", is_flag=True, help="All replies of a call, however wide the terminal is.")
 @_with_journal()
-async def log(journal: Journal, run: str) -> None:
+async def log(journal: Journal, run: str, *, shows_all: bool) -> None:
     """Show the calls of RUN as a tree, with times, tokens and costs."""
-    calls = [call async for call in journal.log(run)]
-    _write_table(["CALL", "STATE", "TOOK", "TOKENS", "COST", "REPLIES"], call_lines(calls), "There are no calls.")
+    async with _readable(journal.log(run)) as calls:
+        headings = ["CALL", "STATE", "TOOK", "TOKENS", "COST", "REPLIES"]
+        # Where it goes into a file, or to another program, there is no width.
+        columns = 0 if shows_all else shutil.get_terminal_size((0, 0)).columns
+        _write_table(headings, call_lines(calls), "There are no calls.", columns)
 
 
-@click.command()
+@click.command(cls=_NamesWithDashes)
 @click.argument("hash_prefix", metavar="HASH")
 @_with_journal()
 async def show(journal: Journal, hash_prefix: str) -> None:
@@ -81,19 +116,18 @@ async def show(journal: Journal, hash_prefix: str) -> None:
         click.echo(f"\n{text}")
 
 
-@click.command()
+@click.command(cls=_NamesWithDashes)
 @click.argument("hash_prefix", metavar="HASH")
 @_with_journal()
 async def why(journal: Journal, hash_prefix: str) -> None:
     """Show the calls that the message HASH comes from: the one that made it, those that made its inputs, and so on."""
-    calls: list[CallRecord] = [call async for call in journal.why(hash_prefix)]
-    rows = [[call.run_id, call.agent, " ".join(one[:10] for one in call.inputs or ()) or "-",
-             " ".join(one[:10] for one in call.replies)] for call in calls]  # fmt: skip
-    _write_table(["RUN", "AGENT", "WAS CALLED WITH", "REPLIED"], rows, "No call has replied with it: it was given.")
+    async with _readable(journal.why(hash_prefix)) as calls:
+        rows = [[call.run_id, call.agent, " ".join(one[:10] for one in call.inputs or ()) or "-",
+                 " ".join(one[:10] for one in call.replies)] for call in calls]  # fmt: skip
+        _write_table(["RUN", "AGENT", "WAS CALLED WITH", "REPLIED"], rows, "No call has replied with it: it was given.")
 
 
-# An answer may begin with a dash, such as a number below zero.
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(cls=_NamesWithDashes)
 @click.argument("run", required=False)
 @click.argument("key", required=False)
 @click.argument("answer", required=False)
@@ -106,8 +140,9 @@ async def ask(journal: Journal, run: str | None, key: str | None, answer: str | 
         return
     if key is not None:
         raise click.UsageError("An answer takes three arguments: RUN KEY ANSWER.")
-    rows = [question_line(one) async for one in journal.questions(run) if one.answered_at is None]
-    _write_table(["RUN", "KEY", "ASKED", "QUESTION"], rows, "There are no open questions.")
+    async with _readable(journal.questions(run)) as questions:
+        rows = [question_line(one) for one in questions if one.answered_at is None]
+        _write_table(["RUN", "KEY", "ASKED", "QUESTION"], rows, "There are no open questions.")
 
 
 class _Age(click.ParamType[timedelta]):
@@ -131,5 +166,20 @@ async def prune(journal: Journal, older_than: timedelta) -> None:
     click.echo(f"Removed {pruned.runs} runs with {pruned.calls} calls, and {pruned.messages} messages.")
 
 
-def _write_table(headings: list[str], rows: list[list[str]], if_empty: str) -> None:
-    click.echo("\n".join(table(headings, rows)) if rows else if_empty)
+@contextlib.asynccontextmanager
+async def _readable(records: AsyncIterator[T]) -> AsyncGenerator[list[T], None]:
+    """Give all records that can be read, to be shown; then the error is raised that names the one that cannot."""
+    found: list[T] = []
+    try:
+        async for record in records:
+            # Not a comprehension: what came before the error is to be shown.
+            found.append(record)  # noqa: PERF401
+    except JournalCorruptError:
+        if found:
+            yield found
+        raise
+    yield found
+
+
+def _write_table(headings: list[str], rows: list[list[str]], if_empty: str, columns: int = 0) -> None:
+    click.echo("\n".join(table(headings, rows, columns)) if rows else if_empty)

@@ -6,12 +6,33 @@ from datetime import datetime
 from miniagents.journal import CallRecord, Question, RunRecord
 from miniagents.usage import UsageTotals
 
+_GAP = "  "
+_LEAST_COLUMNS = 13
+"""So wide the last column may be on any terminal: the beginning of a hash, and that there are more."""
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Give rows in columns; the last column is as wide as it is."""
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], columns: int = 0) -> list[str]:
+    """Give rows in columns; what is in the last one is cut off where the terminal ends, if that has so many `columns`.
+
+    0: it has no end.
+    """
     lines = [list(headings), *map(list, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings) - 1)]
+    rest = max(_LEAST_COLUMNS, columns - sum(widths) - len(_GAP) * len(widths)) if columns else 0
+    shown: list[str] = []
+    for *cells, last in lines:
+        padded = [cell.ljust(width) + _GAP for cell, width in zip(cells, widths, strict=True)]
+        shown.append("".join([*padded, _cut(last, rest) if rest else last]).rstrip())
+    return shown
+
+
+def _cut(text: str, columns: int) -> str:
+    if len(text) <= columns:
+        return text
+    shown = text[: columns - 3]
+    # Half a hash is of no use.
+    whole, space, _ = shown.rpartition(" ")
+    return f"{whole} ..." if space and not text[columns - 3].isspace() else f"{shown.rstrip()}..."
 
 
 def run_line(run: RunRecord) -> list[str]:
@@ -34,11 +55,14 @@ def call_lines(calls: Sequence[CallRecord]) -> list[list[str]]:
         inner.setdefault(call.parent if call.parent in known else None, []).append(call)
     lines: list[list[str]] = []
     # A stack instead of recursion: agents may be nested deeper than Python's recursion limit.
-    pending = [(call, 0) for call in reversed(inner.get(None, []))]
-    while pending:
-        call, depth = pending.pop()
-        lines.append(_call_line(call, depth))
-        pending += [(one, depth + 1) for one in reversed(inner.get(call.key, []))]
+    while inner:
+        # Where somebody has changed a row, calls may be below themselves, and so below none that stands outermost.
+        outermost = None if None in inner else next(iter(inner))
+        pending = [(call, 0) for call in reversed(inner.pop(outermost))]
+        while pending:
+            call, depth = pending.pop()
+            lines.append(_call_line(call, depth))
+            pending += [(one, depth + 1) for one in reversed(inner.pop(call.key, []))]
     return lines
 
 
@@ -64,7 +88,7 @@ def question_line(question: Question) -> list[str]:
 def _usage(usage: UsageTotals | None) -> tuple[str, str]:
     if usage is None:
         return "-", "-"
-    return str(usage.total_tokens), str(usage.cost) if usage.cost else "-"
+    return str(usage.total_tokens), f"{usage.cost:f}" if usage.cost else "-"
 
 
 def _moment(time: datetime) -> str:

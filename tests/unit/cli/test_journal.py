@@ -1,6 +1,9 @@
 """`miniagents runs | log | show | why | ask | prune`."""
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -9,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from miniagents import Message
 from miniagents.cli import journal as commands
+from miniagents.cli import main
 from miniagents.journal import Journal, StartedCall
 from miniagents.usage import UsageTotals
 
@@ -129,3 +133,110 @@ def test_a_run_that_is_not_there_is_answered_with_those_that_are(journal: str) -
 
     assert result.exit_code == 1
     assert "The latest runs: 'monday'" in result.output
+
+
+# -- what is wrong in the journal, or with the terminal -----------------------------------------------------------
+
+
+def change(journal: str, sql: str) -> None:
+    connection = sqlite3.connect(journal.removeprefix("sqlite:///"))
+    connection.execute(sql)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "shown"),
+    [
+        (commands.runs, [], ["monday"]),
+        (commands.log, ["monday"], ["main", "tool"]),
+        (commands.why, [ANSWER], ["RUN"]),
+    ],
+    ids=["runs", "log", "why"],
+)
+def test_a_row_that_cannot_be_read_is_named_behind_all_others(
+    journal: str, command: click.Command, arguments: list[str], shown: list[str]
+) -> None:
+    change(journal, "UPDATE journal_calls SET usage = '{bad' WHERE agent = 'model'")
+
+    result = run(command, *arguments, journal=journal)
+
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    assert lines[-1].startswith("Error: The call '2' of the run 'monday' cannot be read: this is no usage: '{bad'")
+    if command is not commands.why:
+        assert [line.split()[0] for line in lines[1:-1]] == shown
+
+
+def test_a_call_below_itself_is_shown(journal: str) -> None:
+    change(journal, "UPDATE journal_calls SET parent = key")
+
+    lines = run(commands.log, "monday", journal=journal).output.splitlines()
+
+    assert [line.split()[0] for line in lines[1:]] == ["main", "model", "tool"]
+
+
+def test_questions_of_a_run_that_is_not_there(journal: str) -> None:
+    listed = run(commands.ask, "sunday", journal=journal)
+    answered = run(commands.ask, "sunday", "approve", "yes", journal=journal)
+
+    assert (listed.exit_code, answered.exit_code) == (1, 1)
+    assert "There is no run 'sunday'. The latest runs: 'monday'" in listed.output
+    assert "There is no run 'sunday'. The latest runs: 'monday'" in answered.output
+
+
+def test_a_name_may_begin_with_a_dash(journal: str) -> None:
+    change(journal, "UPDATE journal_runs SET run = '-dash'")
+    change(journal, "UPDATE journal_calls SET run = '-dash'")
+
+    as_typed = CliRunner().invoke(main, ["log", "-dash", "--journal", journal])
+
+    assert "main" in as_typed.output
+    assert "Show the calls of RUN" in CliRunner().invoke(main, ["log", "-h"]).output
+    assert "begins with '-5'" in run(commands.show, "-5", journal=journal).output
+    assert "begins with '-5'" in run(commands.why, "-5", journal=journal).output
+
+
+@pytest.mark.parametrize(("cost", "shown"), [("1E-9", "0.000000001"), ("1E+3", "1000"), ("0.10", "0.10")])
+def test_costs_are_plain_decimals(journal: str, cost: str, shown: str) -> None:
+    change(journal, f"UPDATE journal_calls SET usage = '{{\"cost\": \"{cost}\"}}' WHERE agent = 'model'")
+
+    assert run(commands.runs, journal=journal).output.splitlines()[1].endswith(f"  {shown}")
+
+
+def test_replies_are_as_many_as_the_terminal_is_wide(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = [Message(str(number)) for number in range(100)]
+
+    async def write() -> None:
+        async with await Journal.open(url) as journal:
+            opened = await journal.begin_run("wide")
+            await opened.call_started(StartedCall("1", None, "main", inputs=()))
+            await opened.call_finished("1", [(reply, None) for reply in replies])
+
+    asyncio.run(write())
+    told = " ".join(reply.hash_key[:10] for reply in replies)
+
+    # It may be set where the tests are run.
+    monkeypatch.delenv("COLUMNS", raising=False)
+    piped = run(commands.log, "wide", journal=url).output.splitlines()[1]
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = run(commands.log, "wide", journal=url).output.splitlines()[1]
+    whole = run(commands.log, "wide", "--all", journal=url).output.splitlines()[1]
+    monkeypatch.setenv("COLUMNS", "10")
+    narrowest = run(commands.log, "wide", journal=url).output.splitlines()[1]
+
+    assert piped.endswith(told)
+    assert whole.endswith(told)
+    assert len(narrow) <= 80
+    assert narrow.endswith(f" {replies[2].hash_key[:10]} ...")
+    assert narrowest.endswith(f"  {replies[0].hash_key[:10]}...")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_an_output_that_cannot_be_written_is_told_in_a_sentence(journal: str) -> None:
+    arguments = [sys.executable, "-m", "miniagents", "runs", "--journal", journal]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: The output cannot be written: [Errno 28] No space left on device\n"
