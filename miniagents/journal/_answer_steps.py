@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from miniagents.journal._bad_rows import CAUSES, unreadable
 from miniagents.journal._bodies import BadRowError, Row, restore, restore_all
 from miniagents.journal._classes import SameNameError
+from miniagents.journal._seals import SEALED_COLUMNS, SealedReply, check_seal
 from miniagents.journal._store import Statement, Steps, fetch_messages, in_list
 from miniagents.journal._times import as_time
 from miniagents.journal._tokens import decode_tokens
@@ -21,11 +22,16 @@ MOST_REPLIES = 512
 """So many are read together, at most: in the worst case four million characters."""
 
 
+_USAGE, _KEY = 5, 8
+"""Where these stand among the columns that are read: the sealed ones, and then the key."""
+
+
 class PlainReply(NamedTuple):
     """One reply that is short, and has no message inside it."""
 
     row: Row
     tokens: bytes | None
+    position: int
 
 
 class PlainAnswer(NamedTuple):
@@ -34,7 +40,8 @@ class PlainAnswer(NamedTuple):
     run_id: str
     key: str
     ended_at: Any
-    usage: Any
+    sealed: Sequence[Any]
+    """See `check_seal`."""
     replies: list[PlainReply]
 
     @property
@@ -50,7 +57,7 @@ def read_plain(run_id: str, keys: Sequence[str]) -> Steps[dict[str, PlainAnswer]
     """
     marks, parameters = in_list(keys)
     rows = yield Statement(
-        f"""SELECT c.key, c.ended_at, c.usage, r.hash, m.kinds,
+        f"""SELECT {SEALED_COLUMNS}, c.key, c.ended_at, r.position, r.hash, m.kinds,
                CASE WHEN LENGTH(r.tokens) <= {MOST_PLAIN_CHARACTERS} THEN r.tokens END,
                CASE WHEN m.refs IS NULL AND LENGTH(m.body) <= {MOST_PLAIN_CHARACTERS}
                    AND (r.tokens IS NULL OR LENGTH(r.tokens) <= {MOST_PLAIN_CHARACTERS}) THEN m.body END
@@ -64,13 +71,14 @@ def read_plain(run_id: str, keys: Sequence[str]) -> Steps[dict[str, PlainAnswer]
     others: set[str] = set()
     if len(rows) == MOST_REPLIES:
         # There may be more of it.
-        others.add(rows[-1][0])
-    for key, ended_at, usage, message_hash, kinds, tokens, body in rows:
+        others.add(rows[-1][_KEY])
+    for row in rows:
+        *sealed, key, ended_at, position, message_hash, kinds, tokens, body = row
         answer = found.get(key)
         if answer is None:
-            answer = found[key] = PlainAnswer(run_id, key, ended_at, usage, [])
+            answer = found[key] = PlainAnswer(run_id, key, ended_at, sealed, [])
         if body is not None:
-            answer.replies.append(PlainReply(Row(message_hash, body, kinds, None), tokens))
+            answer.replies.append(PlainReply(Row(message_hash, body, kinds, None), tokens, position))
         elif message_hash is not None:
             others.add(key)
     for key in others:
@@ -86,7 +94,7 @@ def restored_answer(answer: PlainAnswer, place: str) -> FinishedCall:
         JournalError: two classes have the name that is stored with a reply.
     """
     replies: list[StoredReply] = []
-    for row, tokens in answer.replies:
+    for row, tokens, _ in answer.replies:
         try:
             message: Frozen | BadRowError = restore(row, {})
         except BadRowError as error:
@@ -94,14 +102,15 @@ def restored_answer(answer: PlainAnswer, place: str) -> FinishedCall:
         except SameNameError as error:
             raise JournalError(str(error), place=place) from error
         replies.append(_reply(row.hash, message, tokens, answer.key, place))
-    return _finished_call(answer.run_id, answer.key, answer.ended_at, answer.usage, replies, place)
+    of_seal = [(reply.position, reply.row.hash, reply.tokens) for reply in answer.replies]
+    return _finished_call(answer.run_id, answer.key, answer.ended_at, answer.sealed, replies, of_seal, place)
 
 
 def read_finished(run_id: str, key: str, place: str) -> Steps[FinishedCall | None]:
     """Give the answer of a call of this run; None if it has not finished, or its replies are not stored with tokens."""
     rows = yield Statement(
-        "SELECT seq, run, key, ended_at, usage FROM journal_calls "
-        "WHERE run = ? AND key = ? AND state = 'finished' AND outputs IS NULL",
+        f"SELECT {SEALED_COLUMNS}, c.seq, c.run, c.key, c.ended_at FROM journal_calls c "
+        "WHERE c.run = ? AND c.key = ? AND c.state = 'finished' AND c.outputs IS NULL",
         (run_id, key),
     )
     if not rows:
@@ -113,9 +122,9 @@ def read_finished(run_id: str, key: str, place: str) -> Steps[FinishedCall | Non
 def read_equal(equal: str, since: float, place: str) -> Steps[FinishedCall | None]:
     """Give the latest answer of an equal call in any run, if it is not older than `since`."""
     rows = yield Statement(
-        "SELECT seq, run, key, ended_at, usage FROM journal_calls "
-        "WHERE equal = ? AND state = 'finished' AND outputs IS NULL AND ended_at >= ? "
-        "ORDER BY ended_at DESC, seq DESC LIMIT 1",
+        f"SELECT {SEALED_COLUMNS}, c.seq, c.run, c.key, c.ended_at FROM journal_calls c "
+        "WHERE c.equal = ? AND c.state = 'finished' AND c.outputs IS NULL AND c.ended_at >= ? "
+        "ORDER BY c.ended_at DESC, c.seq DESC LIMIT 1",
         (equal, since),
     )
     if not rows:
@@ -125,14 +134,14 @@ def read_equal(equal: str, since: float, place: str) -> Steps[FinishedCall | Non
 
 
 def _finished(row: Sequence[Any], place: str) -> Steps[FinishedCall]:
-    seq, run_id, key, ended_at, usage = row
+    *sealed, seq, run_id, key, ended_at = row
     replies = yield Statement(
-        """SELECT r.hash, r.tokens, m.body, m.kinds, m.refs
+        """SELECT r.hash, r.tokens, m.body, m.kinds, m.refs, r.position
            FROM journal_replies r LEFT JOIN journal_messages m ON m.hash = r.hash
            WHERE r.call = ? ORDER BY r.position""",
         (seq,),
     )
-    stored = {reply[0]: Row(reply[0], *list(reply)[2:]) for reply in replies if reply[2] is not None}
+    stored = {reply[0]: Row(reply[0], *list(reply)[2:5]) for reply in replies if reply[2] is not None}
     inside = yield from fetch_messages([ref for row in stored.values() for ref in (row.refs or "").split()])
     try:
         restored = restore_all({**stored, **inside}.values())
@@ -142,8 +151,9 @@ def _finished(row: Sequence[Any], place: str) -> Steps[FinishedCall]:
         str(run_id),
         str(key),
         ended_at,
-        usage,
+        sealed,
         [_reply(reply[0], restored.get(reply[0]), reply[1], key, place) for reply in replies],
+        [(reply[5], reply[0], reply[1]) for reply in replies],
         place,
     )
 
@@ -164,9 +174,18 @@ def _reply(
 
 
 def _finished_call(
-    run_id: str, key: str, ended_at: Any, usage: Any, replies: Iterable[StoredReply], place: str
+    run_id: str,
+    key: str,
+    ended_at: Any,
+    sealed: Sequence[Any],
+    replies: Iterable[StoredReply],
+    of_seal: Iterable[SealedReply],
+    place: str,
 ) -> FinishedCall:
     try:
-        return FinishedCall(run_id, key, as_time(ended_at), decode_usage(usage), tuple(replies))
+        # Last of all: what is wrong with a single reply, or a column, is told in words of its own.
+        call = FinishedCall(run_id, key, as_time(ended_at), decode_usage(sealed[_USAGE]), tuple(replies))
+        check_seal(run_id, key, sealed, of_seal)
+        return call
     except CAUSES as error:
         raise unreadable(f"The call {key!r} of the run {run_id!r}", error, place=place, row=f"call {key}") from error

@@ -1,10 +1,10 @@
 """What is written of single calls; `_answer_steps.py` reads it."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from miniagents.journal._bodies import Row
+from miniagents.journal._seals import SEALED_COLUMNS, Identity, SealedReply, equality, seal
 from miniagents.journal._sequences import EMPTY, NewSequence, ids_of, store_sequences
 from miniagents.journal._store import Statement, Steps, insert_messages
 from miniagents.journal.errors import JournalError
@@ -34,6 +34,12 @@ class Start(NamedTuple):
     attempts: int
     started_at: float
 
+    @property
+    def identity(self) -> Identity:
+        """What a seal is made of, beside how it ends."""
+        inputs = None if self.inputs is None else self.inputs.id
+        return self.run_id, self.key, self.parent, self.agent, self.version, self.settings, inputs
+
 
 class Reply(NamedTuple):
     """What is stored of one reply."""
@@ -61,6 +67,13 @@ class End(NamedTuple):
     """Whether replies of an earlier attempt may be there."""
     outputs: NewSequence | None
     """All replies of a call that passed on what others had replied with."""
+    seal: str | None
+    """See `_seals`; None for a call that answers nothing, or whose beginning is not known here."""
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the call is to be answered by its replies later on."""
+        return self.state == "finished" and self.outputs is None
 
 
 CallWrite = Start | End
@@ -87,14 +100,6 @@ def groups(jobs: Iterable[J]) -> Iterator[list[J]]:
         yield [job]
     if group:
         yield group
-
-
-def equality(agent: str, version: str, settings: str | None, inputs: str | None) -> str | None:
-    """Give what equal calls have in common; None where the inputs are not known."""
-    if inputs is None:
-        return None
-    text = "\x1f".join((agent, version, settings or "", inputs))
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 def equality_of(call: StartedCall) -> str | None:
@@ -139,14 +144,14 @@ def store_calls(writes: Sequence[CallWrite], place: str) -> Steps[list[JournalEr
 
 _INSERT_CALL = """INSERT INTO journal_calls
            (run, key, parent, agent, version, settings, inputs, equal, attempts, started_at,
-            state, ended_at, usage, error_type, error_text, error_traceback, outputs)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            state, ended_at, usage, error_type, error_text, error_traceback, seal, outputs)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT (run, key) DO UPDATE SET
            parent = excluded.parent, agent = excluded.agent, version = excluded.version,
            settings = excluded.settings, inputs = excluded.inputs, equal = excluded.equal,
            attempts = excluded.attempts, started_at = excluded.started_at, state = excluded.state,
            ended_at = excluded.ended_at, usage = excluded.usage, error_type = excluded.error_type,
-           error_text = excluded.error_text, error_traceback = excluded.error_traceback,
+           error_text = excluded.error_text, error_traceback = excluded.error_traceback, seal = excluded.seal,
            outputs = CASE excluded.state WHEN 'started' THEN journal_calls.outputs ELSE excluded.outputs END"""
 # What it had replied with before stays until it ends again, as the rows of its replies do.
 
@@ -154,7 +159,7 @@ _INSERT_CALL = """INSERT INTO journal_calls
 def _call_row(start: Start, end: End | None) -> tuple[Any, ...]:
     inputs = None if start.inputs is None else start.inputs.id
     equal = equality(start.agent, start.version, start.settings, inputs)
-    ended: tuple[Any, ...] = ("started", None, None, None, None, None, None)
+    ended: tuple[Any, ...] = ("started", None, None, None, None, None, None, None)
     if end is not None:
         ended = _how_ended(end)
         if end.inputs is not None:
@@ -169,19 +174,37 @@ def _how_ended(end: End) -> tuple[Any, ...]:
     outputs = None if end.outputs is None else end.outputs.id
     error = end.error
     if error is None:
-        return end.state, end.ended_at, end.usage, None, None, None, outputs
-    return end.state, end.ended_at, end.usage, error.type, error.text, error.traceback, outputs
+        return end.state, end.ended_at, end.usage, None, None, None, end.seal, outputs
+    return end.state, end.ended_at, end.usage, error.type, error.text, error.traceback, end.seal, outputs
 
 
 def _update_ended(end: End) -> Steps[bool]:
     rows = yield Statement(
         """UPDATE journal_calls SET state = ?, ended_at = ?, usage = ?, error_type = ?, error_text = ?,
-               error_traceback = ?, outputs = ?, inputs = COALESCE(CAST(? AS TEXT), inputs),
+               error_traceback = ?, seal = ?, outputs = ?, inputs = COALESCE(CAST(? AS TEXT), inputs),
                equal = COALESCE(CAST(? AS TEXT), equal)
            WHERE run = ? AND key = ? RETURNING seq""",
         (*_how_ended(end), end.inputs and end.inputs.id, end.equal, end.run_id, end.key),
     )
+    if rows and end.is_answer and end.seal is None:
+        replies = [reply[:3] for reply in end.replies]
+        yield from _seal(end.run_id, end.key, replies)
     return bool(rows)
+
+
+def _seal(run_id: str, key: str, replies: Iterable[SealedReply]) -> Steps[None]:
+    """Seal a call as it is stored."""
+    rows = yield Statement(f"SELECT {SEALED_COLUMNS} FROM journal_calls c WHERE c.run = ? AND c.key = ?", (run_id, key))
+    parent, agent, version, settings, inputs, usage, *_ = rows[0]
+    yield Statement(
+        "UPDATE journal_calls SET equal = ?, seal = ? WHERE run = ? AND key = ?",
+        (
+            equality(agent, version, settings, inputs),
+            seal((run_id, key, parent, agent, version, settings, inputs), usage, replies),
+            run_id,
+            key,
+        ),
+    )
 
 
 def _store_replies(ends: Sequence[End]) -> Steps[None]:

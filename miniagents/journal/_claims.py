@@ -39,6 +39,8 @@ class Claims:
         if known is None or known.state != "finished" or key in self._taken:
             return None
         if call is not None and known.equal != equality_of(call):
+            # Where somebody has changed it nothing is to be executed in its place.
+            await self._answers.check(key)
             return None
         # Before anything is awaited, so that nobody else gets it meanwhile.
         self._taken.add(key)

@@ -85,6 +85,14 @@ class Answers:
             return await self._store.read(lambda: read_finished(self._run_id, key, self._store.place))
         return restored_answer(answer, self._store.place)
 
+    async def check(self, key: str) -> None:
+        """Look at an answer that nobody is going to get.
+
+        Raises:
+            JournalCorruptError: it is not what was written.
+        """
+        await self._store.read(lambda: read_finished(self._run_id, key, self._store.place))
+
     def of_calls_like(self, equal: str) -> Sequence[str]:
         """Give the keys of calls that have this in common, answered or not, in the order in which they were started."""
         if self._alike is None:

@@ -102,13 +102,15 @@ def begin(
     rows = []
     if state != "new":
         rows = yield Statement(
-            "SELECT key, equal, state, attempts, parent FROM journal_calls WHERE run = ? ORDER BY seq", (run_id,)
+            "SELECT key, equal, state, attempts, parent, (seal IS NULL) = (state = 'finished' AND outputs IS NULL) "
+            "FROM journal_calls WHERE run = ? ORDER BY seq",
+            (run_id,),
         )
     # In one go, as there may be a hundred thousand.
-    calls = {row[0]: Known(*row[1:]) for row in rows}
-    for key, known in calls.items():
-        if known.state not in _CALL_STATES or known.attempts.__class__ is not int:
-            why = f"its `state` is {known.state!r}, and its `attempts` are {known.attempts!r}"
+    calls = {row[0]: Known(row[1], row[2], row[3], row[4]) for row in rows}
+    for key, _, call_state, attempts, _, has_other_state in rows:
+        if has_other_state or call_state not in _CALL_STATES or attempts.__class__ is not int:
+            why = f"its `state` is {call_state!r}, and its `attempts` are {attempts!r}, and one of these was changed"
             raise unreadable(f"The call {key!r} of the run {run_id!r}", why, place=place, row=f"call {key}")
     return Begun(token, calls, state != "new")
 

@@ -4,7 +4,8 @@ journal_messages   every message (and settings) once, by hash; `refs` are the ha
 journal_sequences  inputs of calls, and replies: an earlier sequence and the hashes that are new; `id` is a hash of all
 journal_runs       runs, and who holds them: `token` grows with each process that takes one, and fences off the last
 journal_calls      calls of agents; `equal` is a hash of agent, version, settings and inputs; `outputs` is the sequence
-                   of the replies, where other calls of the run had replied with some of them before
+                   of the replies, where other calls of the run had replied with some of them before; `seal` is a
+                   hash of the row and the replies of a call that may be answered by them (`_seals.py`)
 journal_replies    what a call replied with, and the tokens it came in; where there are `outputs`, only what is new
 journal_questions  what people were asked; `answer` is JSON
 journal_onces      what was to happen only once in a run, and what came of it, as JSON
@@ -23,7 +24,7 @@ _TABLES = (
         ended_at {real}, owner TEXT NOT NULL, token BIGINT NOT NULL, lease_until {real} NOT NULL)""",
     """CREATE TABLE journal_calls (
         seq {serial} PRIMARY KEY, run TEXT NOT NULL, key TEXT NOT NULL, parent TEXT, agent TEXT NOT NULL,
-        version TEXT NOT NULL, settings TEXT, inputs TEXT, outputs TEXT, equal TEXT, state TEXT NOT NULL,
+        version TEXT NOT NULL, settings TEXT, inputs TEXT, outputs TEXT, equal TEXT, seal TEXT, state TEXT NOT NULL,
         attempts BIGINT NOT NULL, started_at {real} NOT NULL, ended_at {real}, usage TEXT,
         error_type TEXT, error_text TEXT, error_traceback TEXT, UNIQUE (run, key))""",
     "CREATE INDEX journal_calls_equal ON journal_calls (equal) WHERE state = 'finished'",

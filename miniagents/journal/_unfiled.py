@@ -54,7 +54,7 @@ def _encoded(write: CallWrite) -> tuple[Any, ...]:
     outputs = None if write.outputs is None else _without_what_is_known(write.outputs)
     replies = [(reply.position, reply.hash, reply.tokens and reply.tokens.hex(), reply.rows) for reply in write.replies]
     error = None if write.error is None else (write.error.type, write.error.text, write.error.traceback)
-    return "end", (*write[:5], error, replies, inputs, write.equal, write.is_repeated, outputs)
+    return "end", (*write[:5], error, replies, inputs, write.equal, write.is_repeated, outputs, write.seal)
 
 
 def _without_what_is_known(sequence: NewSequence) -> NewSequence:
@@ -79,7 +79,7 @@ def _decoded(kind: str, fields: Sequence[Any]) -> CallWrite:
     if kind == "start":
         start = Start(*fields)
         return start._replace(settings_rows=_rows(start.settings_rows), inputs=_sequence(start.inputs))
-    run_id, key, state, ended_at, usage, error, replies, inputs, equal, is_repeated, outputs = fields
+    run_id, key, state, ended_at, usage, error, replies, inputs, equal, is_repeated, outputs, seal = fields
     return End(
         run_id,
         key,
@@ -95,6 +95,7 @@ def _decoded(kind: str, fields: Sequence[Any]) -> CallWrite:
         equal,
         is_repeated,
         _sequence(outputs),
+        seal,
     )
 
 

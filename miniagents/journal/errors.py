@@ -32,7 +32,7 @@ class JournalVersionError(JournalError):
 
 
 class JournalCorruptError(JournalError):
-    """A row does not match its hash, or the file is damaged."""
+    """A row does not hold what was written, or the file is damaged."""
 
 
 class JournalLockedError(JournalError):

@@ -12,6 +12,7 @@ from miniagents.journal._lost_writes import note_lost_write
 from miniagents.journal._reading_ahead import Answers
 from miniagents.journal._reply_steps import store_reply
 from miniagents.journal._run_steps import Begun, Known
+from miniagents.journal._seals import Identity, equality, seal
 from miniagents.journal._sequences import NewSequence
 from miniagents.journal._store import Due, Fence, Needs, Operation
 from miniagents.journal._to_rows import ToRows, encoded, error_as_text
@@ -60,7 +61,7 @@ class RunJournal:
         finished = {key: call.equal for key, call in begun.calls.items() if call.state == "finished"}
         self._claims = Claims(Answers(journal.store, run_id, finished), begun.calls)
         self._from_before = frozenset(begun.calls)
-        self._going_on: dict[str, StartedCall] = {}
+        self._going_on: dict[str, tuple[StartedCall, Identity]] = {}
         self._to_rows = ToRows(self.place)
         self._replied: set[str] = set()
         self._uncommitted = 0
@@ -95,7 +96,7 @@ class RunJournal:
         passed on what others had replied with (`passes_on` at its end) may have none.
 
         Raises:
-            JournalCorruptError: a reply does not match its hash, or cannot be made again.
+            JournalCorruptError: the call, or a reply, is not what was written, or cannot be made again.
         """
         return self._noted(await self._claims.by_key(key, call))
 
@@ -135,7 +136,7 @@ class RunJournal:
         """
         start = self._start_of(call, self._to_rows.inputs(call.inputs))
         self._calls[call.key] = Known(None, "started", start.attempts, call.parent)
-        self._going_on[call.key] = call
+        self._going_on[call.key] = call, start.identity
 
         due = durability or ("end" if self._durability == "end" else "lazy")
         await self._write(start, durability=due)
@@ -199,26 +200,29 @@ class RunJournal:
         *,
         passes_on: bool,
     ) -> None:
-        started = self._going_on.get(key)
+        started, identity = self._going_on.get(key, (None, None))
         sequence = self._to_rows.inputs(inputs)
         equal = None
-        if started is not None and sequence is not None:
-            settings = None if started.settings is None else started.settings.hash_key
-            equal = _call_steps.equality(started.agent, started.version, settings, sequence.id)
+        if identity is not None and sequence is not None:
+            identity = (*identity[:6], sequence.id)
+            equal = equality(*identity[3:])
         known = self._calls.get(key)
         stored, outputs = self._to_rows.replies(replies, passes_on=passes_on)
+        used = encode_usage(usage)
+        is_answer = state == "finished" and outputs is None
         end = _call_steps.End(
             self.run_id,
             key,
             state,
             self._journal.now() if ended_at is None else ended_at.timestamp(),
-            encode_usage(usage),
+            used,
             error,
             stored,
             sequence,
             equal,
             key in self._replied or (known is not None and known.attempts > 1),
             outputs,
+            seal(identity, used, [reply[:3] for reply in stored]) if is_answer and identity is not None else None,
         )
 
         if key in self._suspect and started is not None and known is not None:
