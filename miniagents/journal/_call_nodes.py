@@ -1,5 +1,6 @@
 """One call as its journal knows it: its key, the calls below it, and what its code asks the journal for."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -7,12 +8,14 @@ from functools import partial
 from shlex import quote
 from typing import Any, Protocol
 
+from miniagents.journal._held_run import Durability
 from miniagents.journal._keys import key_of
 from miniagents.journal._once import OnceTasks, not_a_function
+from miniagents.journal._usage_json import add_usage
 from miniagents.journal._values import check_text
 from miniagents.journal.errors import JournalError, RunBusyError
 from miniagents.journal.records import FinishedCall, Question, StartedCall
-from miniagents.journal.run_journal import Durability
+from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import Message
 from miniagents.promising.promising import PromisingContext
 from miniagents.usage import UsageTotals
@@ -48,6 +51,7 @@ class Run(Protocol):
     async def find_equal_call(self, call: StartedCall, /, *, same_parent: bool = False) -> FinishedCall | None: ...
     async def call_started(self, call: StartedCall, /, *, durability: Durability | None = None) -> None: ...
     async def call_replied(self, key: str, position: int, reply: Reply, /) -> None: ...
+    async def call_used(self, key: str, usage: UsageTotals, /) -> None: ...
 
     async def call_finished(
         self,
@@ -90,7 +94,7 @@ class CallNode:
         below: what the calls below it have used, as far as that is recorded there.
     """
 
-    __slots__ = ("_alike", "_onces", "below", "is_certain", "key", "origin", "parent", "run", "was_there")
+    __slots__ = ("_alike", "_onces", "_used", "below", "is_certain", "key", "origin", "parent", "run", "was_there")
 
     def __init__(self, run: Run, parent: "CallNode | None" = None, like: str = "", *, is_certain: bool = True) -> None:
         self.run = run
@@ -98,6 +102,7 @@ class CallNode:
         self.is_certain = is_certain
         self._alike: dict[str, int] | None = None
         self._onces: OnceTasks | None = None
+        self._used: Callable[[], UsageTotals | None] = _nothing
         self.below: UsageTotals | None = None
         if parent is None:
             # So that no service outside takes a call of one run for that of another one.
@@ -139,6 +144,37 @@ class CallNode:
         parent = self.parent
         return self.run.is_resumed and parent is not None and not (parent.was_there and parent.is_certain)
 
+    # -- what it uses ----------------------------------------------------------------------------------------------
+
+    def begins(self, replies: MessageSequencePromise) -> None:
+        """Take note that the call is being made, and gives these replies."""
+        self._used = partial(getattr, replies.buffer(), "usage", None)
+
+    def ends(self) -> UsageTotals | None:
+        """Give what the call itself has used, without the calls below it, as it is over; None if that is nothing.
+
+        Take note, further up, that this much is recorded.
+        """
+        total, own = self._used(), self._used_so_far()
+        self.is_over()
+        if total is not None and self.parent is not None:
+            if self.parent.below is None:
+                self.parent.below = UsageTotals()
+            add_usage(self.parent.below, total)
+        return own
+
+    def is_over(self) -> None:
+        """Let go of the replies."""
+        self._used = _nothing
+
+    def _used_so_far(self) -> UsageTotals | None:
+        total = self._used()
+        if total is None:
+            return None
+        own = copy.copy(total)
+        add_usage(own, self.below, times=-1)
+        return own if own != UsageTotals() else None
+
     # -- what agents ask for; see `InteractionContext` -------------------------------------------------------------
 
     async def call_key(self) -> str:
@@ -164,7 +200,10 @@ class CallNode:
         # A cassette is for tests, which are not cut off; it would show everything twice.
         if self.run.answers_by_content:
             return
+        used = self._used_so_far()
         try:
+            if used is not None:
+                await self.run.call_used(self.key, used)
             await self.run.remember(f"{self.key}/{name}", value)
         except JournalError as error:
             # The call itself is well; nothing was done that must not be done twice.
@@ -179,6 +218,10 @@ class CallNode:
             check_text(key, "key", self.run.place, may_be_empty=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         return await ask_person(self.run, text, key or digest[:12])
+
+
+def _nothing() -> None:
+    """What a call has used that is not being made."""
 
 
 async def ask_person(run: Run, text: str, key: str) -> Any:

@@ -150,7 +150,8 @@ _INSERT_CALL = """INSERT INTO journal_calls
            parent = excluded.parent, agent = excluded.agent, version = excluded.version,
            settings = excluded.settings, inputs = excluded.inputs, equal = excluded.equal,
            attempts = excluded.attempts, started_at = excluded.started_at, state = excluded.state,
-           ended_at = excluded.ended_at, usage = excluded.usage, error_type = excluded.error_type,
+           ended_at = excluded.ended_at,
+           usage = COALESCE(excluded.usage, journal_calls.usage), error_type = excluded.error_type,
            error_text = excluded.error_text, error_traceback = excluded.error_traceback, seal = excluded.seal,
            outputs = CASE excluded.state WHEN 'started' THEN journal_calls.outputs ELSE excluded.outputs END"""
 # What it had replied with before stays until it ends again, as the rows of its replies do.

@@ -152,6 +152,9 @@ class CassetteRun:
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
+    async def call_used(self, key: str, usage: UsageTotals) -> None:
+        """Nothing: calls that were cut off are not recorded."""
+
     async def call_started(self, call: StartedCall, *, durability: object = None) -> None:
         """Note that a call is executed, maybe once more; the last outcome is what is recorded."""
         self._going_on.begin(call)

@@ -13,16 +13,16 @@ from miniagents._reordering import SequenceReader
 from miniagents._segments import SequenceBuffer
 from miniagents.journal._call_nodes import CallNode, Run
 from miniagents.journal._call_steps import equality_of
+from miniagents.journal._held_run import Durability
 from miniagents.journal._identities import Origins
 from miniagents.journal._keys import likeness, version_of
 from miniagents.journal._leaf_calls import LeafCall
 from miniagents.journal._memoizing import InFlight
-from miniagents.journal._outcomes import OnStoreError, StoreTrouble, replies_so_far, used_by
+from miniagents.journal._outcomes import OnStoreError, StoreTrouble, replies_so_far
 from miniagents.journal._promises import ReplayedPromise
 from miniagents.journal._work_records import WorkRecords, note_call
 from miniagents.journal.errors import JournalError
 from miniagents.journal.records import EndState, FailedCall, FinishedCall, StartedCall
-from miniagents.journal.run_journal import Durability
 from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import Message
 from miniagents.promising._failure import Failure
@@ -159,6 +159,9 @@ class JournalInterceptor:
         replies = shared or proceed()
         try:
             self._in_flight.begin(equal, replies)
+            if shared is None:
+                # What a shared call uses is recorded where it is made.
+                node.begins(replies)
             position = 0
             async for part in SequenceReader(replies.buffer(), raises=False):
                 if isinstance(part, Failure):
@@ -169,8 +172,7 @@ class JournalInterceptor:
                     self._origins.note(taken, node.origin, position)
                     position += 1
                     yield taken
-            # What a shared call uses is recorded where it was made.
-            await leaf.finish(None if shared else replies)
+            await leaf.finish()
         finally:
             # Where it was cancelled, nothing is recorded, and nobody may wait for that.
             leaf.release()
@@ -231,6 +233,7 @@ class JournalInterceptor:
             self._trouble.judge(error)
         current_journaled_call.set(node)
         replies = proceed()
+        node.begins(replies)
         self._going_on[node] = call, replies
         replies.when_done(_End(self, node).note)
         return replies
@@ -248,7 +251,7 @@ class JournalInterceptor:
         inputs = call.message_promises.outcome_if_done()
         messages = cast("tuple[Message, ...]", inputs) if isinstance(inputs, tuple) else None
         found, failure = replies_so_far(replies)
-        usage = used_by(node, replies)
+        usage = node.ends()
         try:
             if failure is None and replies.buffer().end is not None:
                 await node.run.call_finished(node.key, found, usage=usage, inputs=messages, passes_on=True)

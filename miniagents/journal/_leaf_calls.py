@@ -12,12 +12,11 @@ from collections.abc import Sequence
 
 from miniagents._call_marks import CallMarks
 from miniagents.journal._call_nodes import CallNode, Reply, ask_person
-from miniagents.journal._outcomes import StoreTrouble, used_by
+from miniagents.journal._held_run import Durability
+from miniagents.journal._outcomes import StoreTrouble
 from miniagents.journal._promises import HeldPromise
 from miniagents.journal.errors import JournalError, UncertainCallError
 from miniagents.journal.records import FinishedCall, StartedCall
-from miniagents.journal.run_journal import Durability
-from miniagents.message_sequence import MessageSequencePromise
 from miniagents.messages import Message, MessagePromise
 from miniagents.promising._failure import Failure
 from miniagents.promising._producer import current_producer
@@ -157,8 +156,8 @@ class LeafCall:
             self._trouble.report(error)
         held.release()
 
-    async def finish(self, replies: MessageSequencePromise | None) -> None:
-        """Record how it has ended, and let the messages resolve; `replies` show what it has used.
+    async def finish(self) -> None:
+        """Record how it has ended, and let the messages resolve.
 
         Raises:
             JournalError: it could not be recorded, and that is to be raised.
@@ -174,7 +173,7 @@ class LeafCall:
                 messages.append(reply_of(source))
         self._is_ending = True
         node, run = self._node, self._node.run
-        usage = None if replies is None else used_by(node, replies)
+        usage = node.ends()
         try:
             if self.failure is None:
                 await run.call_finished(node.key, messages, usage=usage)
@@ -210,6 +209,7 @@ class LeafCall:
     def release(self) -> None:
         """Let all messages resolve, recorded or not, as soon as they are there."""
         self._is_ending = True
+        self._node.is_over()
         for held in self._held:
             held.release()
 

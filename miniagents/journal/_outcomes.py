@@ -1,12 +1,10 @@
 """What came of a call, and of storing it."""
 
-import copy
 import time
-from dataclasses import fields
 from typing import Any, Literal, cast
 
-from miniagents._segments import SequenceBuffer, flat_parts
-from miniagents.journal._call_nodes import CallNode, Reply, Run
+from miniagents._segments import flat_parts
+from miniagents.journal._call_nodes import Reply, Run
 from miniagents.journal.errors import (
     JournalCorruptError,
     JournalError,
@@ -21,7 +19,6 @@ from miniagents.promising._buffer import Buffer
 from miniagents.promising._failure import Failure
 from miniagents.promising.promising import PromisingContext
 from miniagents.promising.sentinels import NO_VALUE
-from miniagents.usage import UsageTotals
 
 OnStoreError = Literal["report", "raise"]
 _ALWAYS_RAISED = (UnstorableValueError, RunBusyError, JournalCorruptError)
@@ -104,30 +101,6 @@ class StoreTrouble:
         self._told -= self._told_of_loss
         self._told_of_loss.clear()
         self._lost_at = ""
-
-
-def used_by(node: CallNode, replies: MessageSequencePromise) -> UsageTotals | None:
-    """Give what a call itself has used, without what the calls below it have; None if that is nothing.
-
-    Take note, further up, that this much is recorded.
-    """
-    buffer = cast("SequenceBuffer", replies.buffer())
-    total: UsageTotals | None = getattr(buffer, "usage", None)
-    if total is None:
-        return None
-    own = copy.copy(total)
-    _add(own, node.below, sign=-1)
-    if node.parent is not None:
-        if node.parent.below is None:
-            node.parent.below = UsageTotals()
-        _add(node.parent.below, total)
-    return own if any(getattr(own, field.name) for field in fields(own)) else None
-
-
-def _add(totals: UsageTotals, more: UsageTotals | None, sign: int = 1) -> None:
-    if more is not None:
-        for field in fields(totals):
-            setattr(totals, field.name, getattr(totals, field.name) + sign * getattr(more, field.name))
 
 
 def replies_so_far(replies: MessageSequencePromise) -> tuple[list[Reply], BaseException | None]:

@@ -20,6 +20,8 @@ class Known(NamedTuple):
     state: CallState
     attempts: int
     parent: str | None
+    usage: str | None
+    """Of its earlier attempts."""
 
 
 class Begun(NamedTuple):
@@ -102,13 +104,13 @@ def begin(
     rows = []
     if state != "new":
         rows = yield Statement(
-            "SELECT key, equal, state, attempts, parent, (seal IS NULL) = (state = 'finished' AND outputs IS NULL) "
-            "FROM journal_calls WHERE run = ? ORDER BY seq",
+            "SELECT key, equal, state, attempts, parent, usage, "
+            "(seal IS NULL) = (state = 'finished' AND outputs IS NULL) FROM journal_calls WHERE run = ? ORDER BY seq",
             (run_id,),
         )
     # In one go, as there may be a hundred thousand.
-    calls = {row[0]: Known(row[1], row[2], row[3], row[4]) for row in rows}
-    for key, _, call_state, attempts, _, has_other_state in rows:
+    calls = {row[0]: Known(*row[1:6]) for row in rows}
+    for key, _, call_state, attempts, _, _, has_other_state in rows:
         if has_other_state or call_state not in _CALL_STATES or attempts.__class__ is not int:
             why = f"its `state` is {call_state!r}, and its `attempts` are {attempts!r}, and one of these was changed"
             raise unreadable(f"The call {key!r} of the run {run_id!r}", why, place=place, row=f"call {key}")

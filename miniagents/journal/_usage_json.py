@@ -36,6 +36,16 @@ def decode_usage(stored: str | None) -> UsageTotals | None:
     return usage
 
 
+def with_earlier(usage: UsageTotals | None, earlier: str | None) -> str | None:
+    """Give usage as JSON, with what earlier attempts have used, which is JSON already."""
+    if earlier is None:
+        return encode_usage(usage)
+    total = decode_usage(earlier)
+    if total is not None:
+        add_usage(total, usage)
+    return encode_usage(total)
+
+
 def add_usage(total: UsageTotals, more: UsageTotals | None, times: int = 1) -> None:
     """Add `more` to `total`, so many times."""
     if more is not None:

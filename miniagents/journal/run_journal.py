@@ -1,39 +1,31 @@
 """`RunJournal`: the writing end of one run, and the answers that are there already."""
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from miniagents.journal import _call_steps, _run_steps
 from miniagents.journal._claims import Claims
+from miniagents.journal._held_run import Durability, HeldRun
 from miniagents.journal._journal_of_run import JournalOfRun
-from miniagents.journal._lost_writes import note_lost_write
 from miniagents.journal._reading_ahead import Answers
-from miniagents.journal._reply_steps import store_reply
+from miniagents.journal._reply_steps import store_reply, store_usage
 from miniagents.journal._run_steps import Begun, Known
 from miniagents.journal._seals import Identity, equality, seal
 from miniagents.journal._sequences import NewSequence
-from miniagents.journal._store import Due, Fence, Needs, Operation
+from miniagents.journal._store import Fence, Needs, Operation
 from miniagents.journal._to_rows import ToRows, encoded, error_as_text
-from miniagents.journal._usage_json import encode_usage
+from miniagents.journal._usage_json import with_earlier
 from miniagents.journal._values import check_text
-from miniagents.journal.errors import JournalError, RunBusyError
+from miniagents.journal.errors import JournalError
 from miniagents.journal.records import CallFailure, FinishedCall, Question, StartedCall
 from miniagents.messages import Message
 from miniagents.usage import UsageTotals
 
 T = TypeVar("T")
 
-Durability = Literal["step", "lazy", "end"]
-"""When a write is committed: `step`: before the awaited method returns; `lazy`: within 50 ms, in the background; `end`:
-when the run ends, or something else is committed."""
-DUE: dict[Durability, Due] = {"step": Due.NOW, "lazy": Due.SOON, "end": Due.LAST}
-_MOST_UNCOMMITTED = 5000
-"""So many writes may be waiting in the background; beyond that the program waits for the disk."""
 
-
-class RunJournal:
+class RunJournal(HeldRun):
     """One run that this process holds: `run = await journal.begin_run("my-run")`.
 
     Every write is refused with `RunBusyError` once another process has taken the run over. A write that failed in the
@@ -50,13 +42,12 @@ class RunJournal:
     """A call is known by its key first; see `find_call`."""
 
     def __init__(self, journal: JournalOfRun, run_id: str, begun: Begun, durability: Durability) -> None:
+        super().__init__(journal.store, Fence(run_id, begun.token), durability, journal.now)
         self.run_id = run_id
         self.place, self.url = journal.store.place, journal.store.url
         self.is_resumed = begun.is_resumed
         self.token = begun.token
         self._journal = journal
-        self._store = journal.store
-        self._durability: Durability = durability
         self._calls = begun.calls
         finished = {key: call.equal for key, call in begun.calls.items() if call.state == "finished"}
         self._claims = Claims(Answers(journal.store, run_id, finished), begun.calls)
@@ -64,15 +55,9 @@ class RunJournal:
         self._going_on: dict[str, tuple[StartedCall, Identity]] = {}
         self._to_rows = ToRows(self.place)
         self._replied: set[str] = set()
-        self._uncommitted = 0
         self._suspect: set[str] = set()
         """Calls that go on whose beginning may not be stored."""
         self.has_ended = False
-        self._failure: BaseException | None = None
-        self.on_failure: Callable[[JournalError], None] | None = None
-        """Who is told of a write that failed in the background, in place of whoever writes next."""
-        self.on_success: Callable[[], None] | None = None
-        """Who is told of the next write that succeeds."""
 
     # -- what is there already -----------------------------------------------------------------------------------
 
@@ -135,7 +120,8 @@ class RunJournal:
             UnstorableValueError: its settings or inputs cannot be stored.
         """
         start = self._start_of(call, self._to_rows.inputs(call.inputs))
-        self._calls[call.key] = Known(None, "started", start.attempts, call.parent)
+        known = self._calls.get(call.key)
+        self._calls[call.key] = Known(None, "started", start.attempts, call.parent, known and known.usage)
         self._going_on[call.key] = call, start.identity
 
         due = durability or ("end" if self._durability == "end" else "lazy")
@@ -152,6 +138,15 @@ class RunJournal:
         # At the end there is something to be replaced.
         self._replied.add(key)
         await self._write(lambda: store_reply(self.run_id, key, position, stored))
+
+    async def call_used(self, key: str, usage: UsageTotals) -> None:
+        """Record what a call that goes on has used so far, with what is written next: its end may not come."""
+        used = self._used(key, usage)
+        await self._write(lambda: store_usage(self.run_id, key, used), durability="end")
+
+    def _used(self, key: str, usage: UsageTotals | None) -> str | None:
+        known = self._calls.get(key)
+        return with_earlier(usage, known and known.usage)
 
     async def call_finished(
         self,
@@ -208,13 +203,13 @@ class RunJournal:
             equal = equality(*identity[3:])
         known = self._calls.get(key)
         stored, outputs = self._to_rows.replies(replies, passes_on=passes_on)
-        used = encode_usage(usage)
+        used = self._used(key, usage)
         is_answer = state == "finished" and outputs is None
         end = _call_steps.End(
             self.run_id,
             key,
             state,
-            self._journal.now() if ended_at is None else ended_at.timestamp(),
+            self._now() if ended_at is None else ended_at.timestamp(),
             used,
             error,
             stored,
@@ -252,7 +247,7 @@ class RunJournal:
             settings_rows,
             inputs,
             1 if known is None else known.attempts + 1,
-            self._journal.now(),
+            self._now(),
         )
 
     # -- once, questions -----------------------------------------------------------------------------------------
@@ -275,7 +270,7 @@ class RunJournal:
         """
         check_text(key, "name", self.place)
         text, rows = encoded(value, field or key, self._store.place)
-        stored = await self.write_now(lambda: _run_steps.remember(self.run_id, key, text, rows, self._journal.now()))
+        stored = await self.write_now(lambda: _run_steps.remember(self.run_id, key, text, rows, self._now()))
         return await self._restored_value(stored, key)
 
     async def _restored_value(self, stored: str, key: str) -> Any:
@@ -289,7 +284,7 @@ class RunJournal:
             JournalError: another question has this key.
         """
         row = await self._write(
-            lambda: _run_steps.ask(self.run_id, key, text, self._journal.now(), self._store.place),
+            lambda: _run_steps.ask(self.run_id, key, text, self._now(), self._store.place),
             durability="step",
             needs=Needs.TO_TELL,
         )
@@ -326,64 +321,17 @@ class RunJournal:
         await self._journal.let_go(self, state)
         self._raise_failure()
 
-    async def _write(
-        self,
-        operation: Operation[T] | _call_steps.CallWrite,
-        *,
-        durability: Durability | None = None,
-        needs: Needs = Needs.NOTHING,
-    ) -> T:
-        """Write; in the background, with None as the result, where the durability says so."""
-        self._raise_failure()
-        due = DUE[durability or self._durability]
-        if due is Due.SOON and self._uncommitted >= _MOST_UNCOMMITTED:
-            due = Due.NOW
-        future = self._store.submit(operation, fence=Fence(self.run_id, self.token), due=due, needs=needs)
-        if due is Due.NOW:
-            result = await future
-            self._tell_success()
-            return result
-        self._uncommitted += 1
-        future.add_done_callback(self._background_write_ended)
-        return None  # pyright: ignore[reportReturnType]
-
-    def _background_write_ended(self, future: "asyncio.Future[Any]") -> None:
-        self._uncommitted -= 1
-        error = None if future.cancelled() else future.exception()
-        if error is None:
-            self._tell_success()
-            return
-        # What it was to store is not there to be built upon.
+    def _was_lost(self) -> None:
+        # What was to be stored is not there to be built upon.
         self._to_rows.forget_what_was_stored()
-        note_lost_write(self._store, Fence(self.run_id, self.token), self._journal.now())
         # Their beginnings may have been among it.
         self._suspect.update(self._going_on)
-        try:
-            self._tell_failure(error)
-        except BaseException as told:  # noqa: BLE001 - raised by the next write
-            self._failure = self._failure or told
-
-    def _tell_success(self) -> None:
-        if self.on_success is not None:
-            told, self.on_success = self.on_success, None
-            told()
-
-    def _tell_failure(self, error: BaseException) -> None:
-        # Whose run was taken over is to hear of it before anything else is done.
-        if self.on_failure is None or not isinstance(error, JournalError) or isinstance(error, RunBusyError):
-            raise error
-        self.on_failure(error)
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
 
     # -- histories -----------------------------------------------------------------------------------------------
 
     def now(self) -> float:
         """The time, by the clock of the database (for this package)."""
-        return self._journal.now()
+        return self._now()
 
     async def read_now(self, operation: Operation[T]) -> T:
         """Read what is committed (for this package)."""

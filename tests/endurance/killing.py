@@ -195,6 +195,8 @@ def until_noted(plan: Plan, run_id: str, line: str) -> None:
 
 async def open_questions(url: str, run_id: str) -> list[str]:
     async with await Journal.open(url) as journal:
+        if run_id not in [record.run_id async for record in journal.runs()]:
+            return []
         return sorted([one.key async for one in journal.questions(run_id) if one.answered_at is None])
 
 

@@ -9,6 +9,7 @@ import pytest
 from miniagents import MiniAgent, MiniAgents
 from miniagents.ext.llms import ToolCallMessage
 from miniagents.ext.llms.scripted import Script, ScriptedAgent, tool_call
+from miniagents.journal import Journal
 
 TURNS = {
     "Rome": "Take a hat.",
@@ -113,3 +114,41 @@ async def test_a_turn_that_cannot_be_kept_harms_nobody(tmp_path: Path, caplog: p
 
     assert str(replies[-1]) == "Take a hat."
     assert "there is no room left" in caplog.text
+
+
+async def used(url: str) -> tuple[int, int]:
+    async with await Journal.open(url) as journal:
+        (run,) = [run async for run in journal.runs()]
+    return run.usage.requests, run.usage.output_tokens
+
+
+async def test_what_was_used_before_the_cut_is_part_of_what_the_run_has_used(url: str, tmp_path: Path) -> None:
+    whole_url = f"sqlite:///{tmp_path / 'whole.db'}"
+    async with MiniAgents(journal=whole_url, run_id="trip"):
+        await Trip().model().inquire("a trip")
+    await cut_off(Trip(cut_off_in="Paris"), url)
+    before_second_cut = await used(url)
+    await cut_off(Trip(cut_off_in="Rome"), url)
+    async with MiniAgents(journal=url, run_id="trip"):
+        await Trip().model().inquire("a trip")
+
+    assert before_second_cut[0] == 1
+    assert await used(url) == await used(whole_url)
+
+
+async def test_a_request_that_failed_counts_beside_the_one_that_took_its_place(url: str) -> None:
+    answers = iter([ConnectionError("lost"), "It is well."])
+    model = ScriptedAgent.fork(script=lambda _: [next(answers)])
+
+    async with MiniAgents(journal=url, run_id="r"):
+        with pytest.raises(ConnectionError):
+            await model.inquire("How is it?")
+    failed = await used(url)
+    async with MiniAgents(journal=url, run_id="r"):
+        await model.inquire("How is it?")
+    both = await used(url)
+    async with MiniAgents(journal=url, run_id="r"):
+        await model.inquire("How is it?")
+
+    assert (failed[0], both[0]) == (1, 2)
+    assert await used(url) == both
