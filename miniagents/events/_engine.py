@@ -109,12 +109,18 @@ class Engine(Ending):
         self.ready.discard(task)
         self.context.background.release(task)
         if task.cancelled():
-            # Somebody ends the whole context, and this worker had nothing in its hands.
-            self.abandon()
+            if self._is_being_ended():
+                self.abandon()
         elif (error := task.exception()) is not None:
             # Only what is wrong in this package itself gets here.
             self.loop.call_exception_handler({"message": "An event worker failed", "exception": error, "task": task})
         self.ensure_worker()
+
+    def _is_being_ended(self) -> bool:
+        """Whether a worker was cancelled because everything ends: else somebody meant one handler alone."""
+        # Where the loop of a program ends that left its context open, all that is left is cancelled together.
+        others = asyncio.all_tasks(self.loop) - self.ready
+        return self.context.is_cancelling or all(task.cancelling() for task in others)
 
     async def _work(self) -> None:
         task = asyncio.current_task()
@@ -199,7 +205,7 @@ class Engine(Ending):
             return self._attend(run, delivery, began, raised(error))
         if waits_for is not OVER:
             return self._attend(run, delivery, began, in_variables(variables, attempt, waits_for))
-        if run.cancelled_with is not None:
+        if run.cancelled_with is not None or task.cancelling():
             # The worker was cancelled with it, although nothing is left to be done.
             return self._attend(run, delivery, began, run.finish(None))
         run.is_over = True
@@ -255,6 +261,9 @@ class Engine(Ending):
         if run.is_over:
             # It was left behind when the bus stopped, and is accounted for.
             return None
+        if task.cancelling() and run.cancelled_with is None and self._is_being_ended():
+            # Before its place is given back: else the next handler would begin.
+            self.abandon()
         self.workers[task] = run.task = None
         run.is_over = True
         if run.has_place:
@@ -273,8 +282,8 @@ class Engine(Ending):
         if run.cancelled_with is not None:
             await self._swallow_cancellation(task)
             return None
-        if error is not None and task.cancelling():
-            # Somebody ends the whole context.
+        if task.cancelling():
+            # By somebody else. What is in the queue is the next worker's, unless everything ends.
             raise asyncio.CancelledError
         return ended
 

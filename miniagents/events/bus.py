@@ -226,10 +226,20 @@ class EventBus:
         """
         engine = self._engine
         checked_event(event)
-        if engine.pending() >= engine.max_pending:
-            engine.check_open()
-            await outside_of_handler(engine.wait_for_room())
-        return engine.emit(event)
+        if engine.pending() < engine.max_pending:
+            return engine.emit(event)
+        pending = engine.pending()
+        try:
+            # Again, as a handler that gets its place back later may find no room any more.
+            while engine.pending() >= engine.max_pending:
+                engine.check_open()
+                await outside_of_handler(engine.wait_for_room())
+            pending = engine.pending()
+            return engine.emit(event)
+        finally:
+            if engine.pending() <= pending:
+                # The room that this one was told of is still there, and nobody else tells the next.
+                engine.tell_room()
 
     async def ask(self, event: Event, wanted: type[E], *, timeout: float | None = None) -> E:
         """Emit an event and give the first event of the class `wanted` that follows from it.

@@ -93,7 +93,8 @@ class PromisingContext:
         """The tasks of this context (for this package)."""
         self.errors = BackgroundErrors(self)
         """The errors that nobody has received (for this package)."""
-        self._is_cancelling = False
+        self.is_cancelling = False
+        """Whether everything here is being cancelled (for this package)."""
 
     # -- the current context ---------------------------------------------------------------------------------------
 
@@ -258,11 +259,11 @@ class PromisingContext:
 
     def _background_task_ended(self, suppress_errors: bool, task: AnyTask) -> None:  # noqa: FBT001 - partially applied
         self.background.release(task)
-        if task.cancelled() or not (suppress_errors or self._is_cancelling):
+        if task.cancelled() or not (suppress_errors or self.is_cancelling):
             return
         # Asking for the exception keeps asyncio from reporting it once more.
         error = task.exception()
-        if error is not None and not self._is_cancelling and not isinstance(error, ExitInBackgroundError):
+        if error is not None and not self.is_cancelling and not isinstance(error, ExitInBackgroundError):
             self.errors.log(error, f"The background task `{task.get_name()}` failed")
             if not isinstance(error, Exception):
                 self.errors.add(error)
@@ -296,7 +297,7 @@ class PromisingContext:
         finally:
             try:
                 if error is not None:
-                    self._is_cancelling = True
+                    self.is_cancelling = True
                     await self._cancel_background()
                 self.errors.report_the_rest()
                 await self._after_all_work(error)
@@ -336,7 +337,7 @@ class PromisingContext:
 
     def failure(self, error: BaseException, producer: "Producer | None", what: str | None = None) -> Failure:
         """Keep `error`, to be reported if nobody receives it; `what` failed, if not `producer` (for this package)."""
-        if isinstance(error, asyncio.CancelledError) or self._is_cancelling:
+        if isinstance(error, asyncio.CancelledError) or self.is_cancelling:
             return Failure(error)
         return self.errors.failure(error, producer, what)
 
