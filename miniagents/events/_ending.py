@@ -13,11 +13,13 @@ from miniagents.events._routing import Routing
 from miniagents.events._runs import HandlerRun
 from miniagents.events._slots import find_run
 from miniagents.events._subscriptions import DELIVERY_PARTS, Delivery, Subscription
+from miniagents.events._turns import Room, Turns
 from miniagents.events.errors import BusStoppedError, FlowClosedError
 from miniagents.events.event import Event
 from miniagents.events.flow import Flow
 from miniagents.events.trace import Trace
-from miniagents.promising._waiting import AnyTask
+from miniagents.promising._shutdown import leave_behind
+from miniagents.promising._waiting import AnyTask, new_waiter
 from miniagents.promising.errors import WrongThreadError
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Ending(Routing):
         """The tasks that run handlers, each with the one that waits in it now."""
         self.run_at_once: HandlerRun | None = None
         """The handler that was begun last: it runs at this moment, unless it is over or waits."""
+        self._turns = Turns(self)
+        self._room = Room(self)
 
     # -- flows ---------------------------------------------------------------------------------------------------
 
@@ -54,7 +58,7 @@ class Ending(Routing):
             self.bury(delivery, error or FlowClosedError(), attempt=0)
         if error is not None:
             canceller = find_run()
-            for run in self._stop_runs(error, lambda run: run.flow is flow):
+            for run in self._stop_runs(error, flow.runs or (), lambda run: run.flow is flow):
                 # Whoever has cancelled it is told at once what that has hit; itself, if at all, when it has ended.
                 if run is not canceller:
                     run.letter = self.write_letter(run.subscription, run.event, flow, error, run.attempt)
@@ -87,20 +91,33 @@ class Ending(Routing):
         """Give everything that waits for its turn."""
         return [*self._in_queue(), *(delivery for limited in self.limited for delivery in limited.waiting())]
 
-    def _stop_runs(self, error: BaseException, is_wanted: Callable[[HandlerRun], bool]) -> list[HandlerRun]:
+    def _stop_runs(
+        self, error: BaseException, waiting: Iterable[HandlerRun | None], is_wanted: Callable[[HandlerRun], bool]
+    ) -> list[HandlerRun]:
         """Cancel handlers; give those that were not cancelled before."""
-        wanted = [run for run in (*self.workers.values(), self.run_at_once) if run is not None and is_wanted(run)]
+        wanted = [run for run in (*waiting, self.run_at_once) if run is not None and is_wanted(run)]
         return [run for run in wanted if run.stop(error)]
+
+    @staticmethod
+    def leave_flow(run: HandlerRun) -> None:
+        """Take note that `run`, which has waited for something, adds nothing more to its flow."""
+        runs = run.flow.runs
+        if runs is not None:
+            runs.discard(run)
+            if not runs:
+                run.flow.runs = None
 
     def tasks_of(self, flow: Flow) -> Iterable[AnyTask] | None:
         """Give the tasks that can add something to `flow`; None if that is not known."""
-        for task, run in self.workers.items():
-            # Asked by what finds waits that cannot end, and is to name who waits.
-            task.set_name("event worker" if run is None else f"handler {run.subscription.name}")
-        runs = [(task, run) for task, run in self.workers.items() if run is not None and run.flow is flow]
-        if len(runs) < flow.open or flow.rounds:
-            return None
-        return [task for task, _ in runs]
+        return self._turns.tasks_of(flow)
+
+    def advice_on(self, flow: Flow) -> str | None:
+        """Say what mends a wait for `flow` that cannot end, if that waits for somebody's turn."""
+        return self._turns.advice(flow)
+
+    def room_waiter(self) -> "asyncio.Future[None]":
+        """Give a future for one who waits for room."""
+        return new_waiter(self._room)
 
     def draw_flow(self, flow: Flow) -> str:
         """Give what happened in `flow` as a Mermaid diagram."""
@@ -135,7 +152,7 @@ class Ending(Routing):
             return
         self.state = STOPPING
         self._deliver_no_more()
-        self._stop_runs(BusStoppedError.of_leftover(), lambda _: True)
+        self._stop_runs(BusStoppedError.of_leftover(), self.workers.values(), lambda _: True)
 
     async def stop(self, *, drains: bool, timeout_s: float | None) -> None:
         """Take nothing more, end everything, and end."""
@@ -170,17 +187,21 @@ class Ending(Routing):
         grace_s = self.context.shutdown_grace_s
         if self.workers:
             await asyncio.wait(list(self.workers), timeout=grace_s)
-        left = [run for run in self.workers.values() if run is not None]
+        left = {task: run for task, run in self.workers.items() if run is not None}
         if not left:
             return
         self.context.logger.error(
             "These handlers ignored their cancellation for %g s and are left behind: %s",
             grace_s,
-            ", ".join(f"`{run.subscription.name}`" for run in left),
+            ", ".join(f"`{run.subscription.name}`" for run in left.values()),
         )
-        for run in left:
+        leave_behind(left)
+        for task, run in left.items():
+            # They have had their grace, and are not to have another one from the context.
+            self.context.background.release(task)
             # Whatever they do from now on, the books are closed.
             run.is_over = True
+            self.leave_flow(run)
             delivery = (run.subscription, run.event, run.flow, run.hops, run.base, 0.0, run.arguments)
             error = run.cancelled_with or BusStoppedError.of_leftover()
             self.bury(delivery, error, attempt=run.attempt, letter=run.letter)

@@ -234,6 +234,11 @@ class Engine(Ending):
         if run.has_place:
             self.slots.take(run.event)
         self.workers[run.task] = run
+        flow = run.flow
+        if flow.runs is None:
+            flow.runs = {run}
+        else:
+            flow.runs.add(run)
         return self._rest_of(run, delivery, began, work)
 
     def _begin_span(self, spans: SpanMaker, run: HandlerRun) -> OpenSpan:
@@ -265,6 +270,7 @@ class Engine(Ending):
             # Before its place is given back: else the next handler would begin.
             self.abandon()
         self.workers[task] = run.task = None
+        self.leave_flow(run)
         run.is_over = True
         if run.has_place:
             run.has_place = False

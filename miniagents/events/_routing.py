@@ -11,7 +11,7 @@ from miniagents.events._joins import Round
 from miniagents.events._ledger import OPEN, STOPPING, Ledger
 from miniagents.events._limits import Limits
 from miniagents.events._runs import HandlerRun
-from miniagents.events._slots import find_run
+from miniagents.events._slots import find_run, outside_of_handler
 from miniagents.events._subscriptions import DELIVERY_PARTS, Routes, Subscription
 from miniagents.events._variables import Variables
 from miniagents.events.errors import BusStoppedError, FlowClosedError, QueueFullError, TooManyHopsError
@@ -62,7 +62,8 @@ class Routing(Ledger):
     def is_in_handler(self) -> bool:
         """Whether this code is part of a handler of this bus."""
         run = find_run()
-        return isinstance(run, HandlerRun) and run.engine is self
+        # What a handler has left behind is no part of it when it has ended.
+        return isinstance(run, HandlerRun) and run.engine is self and not run.is_over
 
     def pending(self) -> int:
         """How many deliveries wait for their turn."""
@@ -97,23 +98,31 @@ class Routing(Ledger):
             self.settle(flow)
         return flow
 
-    async def wait_for_room(self) -> None:
-        """Wait until an event may be emitted.
-
-        Raises:
-            BusStoppedError: the bus was stopped meanwhile.
-        """
+    async def publish(self, event: Event) -> Flow:
+        """Wait for room, then emit; see `EventBus.publish`."""
         check_thread(self.thread_id, "publish an event")
-        while self.pending() >= self.max_pending:
-            self.check_open()
-            waiter: asyncio.Future[None] = self.loop.create_future()
-            self.waiting_for_room.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                # Whoever was to come may have been this one.
+        pending = self.pending()
+        try:
+            # Again, as a handler that gets its place back later may find no room any more.
+            while self.pending() >= self.max_pending:
+                self.check_open()
+                await outside_of_handler(self._wait_for_room())
+            pending = self.pending()
+            return self.emit(event)
+        finally:
+            if self.pending() <= pending:
+                # The room that this one was told of is still there, and nobody else tells the next.
                 self.tell_room()
-                raise
+
+    async def _wait_for_room(self) -> None:
+        while self.pending() >= self.max_pending:
+            waiter = self.room_waiter()
+            self.waiting_for_room.append(waiter)
+            await waiter
+
+    def room_waiter(self) -> "asyncio.Future[None]":
+        """Give a future for one who waits for room."""
+        raise NotImplementedError
 
     def tell_room(self) -> None:
         """Let one of those who wait for room look, if there is any."""

@@ -13,7 +13,7 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from miniagents._segments import SequenceBuffer, is_nested
-from miniagents.errors import RepliesClosedError
+from miniagents.errors import DeadlockError, RepliesClosedError
 from miniagents.events._registration import AGENT, FUNCTION, GENERATOR
 from miniagents.events._relays import Relay
 from miniagents.events._slots import SlotHolder, Slots
@@ -216,6 +216,11 @@ class HandlerRun(SlotHolder):
             self._reply_in_order(messages)
 
     def _reply_in_order(self, messages: object) -> None:
+        if messages is self.flow:
+            raise DeadlockError(
+                f"`{self.subscription.name}` replies with its own flow, which is not complete before the handler has "
+                "ended. Reply with the events or messages that are meant, or with a flow that it has begun itself."
+            )
         parts: list[Any] = list(cast("list[Any]", messages)) if isinstance(messages, list | tuple) else []
         if any(isinstance(part, Flow) for part in parts):
             # One by one, as a flow is not looked into where it is one of several.

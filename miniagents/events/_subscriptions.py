@@ -197,6 +197,11 @@ class Subscription:
         """Whether `next_after` gave it, so that its place among the running is taken though it has not begun."""
         return id(delivery[1]) in self._called
 
+    def have_same_key(self, event: Event, other: Event) -> bool:
+        """Whether both have been given a key by now, and the same."""
+        keys = self._keys
+        return id(event) in keys and id(other) in keys and keys[id(event)] == keys[id(other)]
+
     def waiting(self) -> list[Delivery]:
         """Give what is kept, in the order in which it came."""
         return sorted((*self._line, *(kept for lane in self._lanes.values() for kept in lane)), key=_since)

@@ -222,24 +222,14 @@ class EventBus:
 
         Raises:
             BusStoppedError: the bus was not entered, or is stopped.
+            DeadlockError: a handler would wait for room that there is not before it has ended itself.
             TypeError: it is no event.
         """
         engine = self._engine
         checked_event(event)
         if engine.pending() < engine.max_pending:
             return engine.emit(event)
-        pending = engine.pending()
-        try:
-            # Again, as a handler that gets its place back later may find no room any more.
-            while engine.pending() >= engine.max_pending:
-                engine.check_open()
-                await outside_of_handler(engine.wait_for_room())
-            pending = engine.pending()
-            return engine.emit(event)
-        finally:
-            if engine.pending() <= pending:
-                # The room that this one was told of is still there, and nobody else tells the next.
-                engine.tell_room()
+        return await engine.publish(event)
 
     async def ask(self, event: Event, wanted: type[E], *, timeout: float | None = None) -> E:
         """Emit an event and give the first event of the class `wanted` that follows from it.
@@ -254,6 +244,7 @@ class EventBus:
         Raises:
             FlowFailedError: the flow ended without such an event; it names what failed, and has the dead letters.
             AskTimeoutError: it took longer than `timeout`; a `TimeoutError`.
+            DeadlockError: a handler asks for what stands in line behind itself, because of `concurrency=` or `key=`.
             BusStoppedError: the bus was not entered, or is stopped.
         """
         checked_types((wanted,), "ask")
@@ -263,9 +254,7 @@ class EventBus:
         try:
             async with limit:
                 flow = await self.publish(event)
-                found: asyncio.Future[Event | None] = asyncio.get_running_loop().create_future()
-                flow.watch(wanted, found)
-                answer = await outside_of_handler(found)
+                answer = await outside_of_handler(flow.watch(wanted))
         except BaseException as error:
             # Before it is cancelled, which makes dead letters of what was not to blame.
             failed = () if flow is None else flow.errors
@@ -312,7 +301,8 @@ class EventBus:
 
         With `drain`, everything that is there is delivered first, and all that follows from it, for `timeout` seconds
         at most (None: what `drain_timeout_s` says). Then, and at once without `drain`, what waits becomes dead letters,
-        and what runs is cancelled and becomes dead letters too.
+        and what runs is cancelled and becomes dead letters too. A handler that ignores that is left behind after the
+        `shutdown_grace_s` of the context, and named on the log.
 
         Raises:
             DeadlockError: a handler of the bus would wait for its own end; use `terminate()` there.

@@ -23,7 +23,7 @@ from miniagents.message_sequence import MessageSequencePromise, SequenceReader
 from miniagents.messages import Message, MessagePromise
 from miniagents.promising._buffer import ENDED, Buffer
 from miniagents.promising._failure import Failure
-from miniagents.promising._waiting import AnyTask, check_thread
+from miniagents.promising._waiting import AnyTask, check_thread, new_waiter
 from miniagents.promising.context import PromisingContext
 from miniagents.promising.errors import PromiseCancelledError
 from miniagents.promising.sentinels import NO_VALUE
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from miniagents.events._joins import Round
+    from miniagents.events._runs import HandlerRun
 
 
 class FlowEngine(Protocol):
@@ -50,6 +51,10 @@ class FlowEngine(Protocol):
 
     def tasks_of(self, flow: "Flow") -> Iterable[AnyTask] | None:
         """Give the tasks that can add something to `flow`; None if that is not known."""
+        ...
+
+    def advice_on(self, flow: "Flow") -> str | None:
+        """Say what mends a wait for `flow` that cannot end, if that waits for somebody's turn."""
         ...
 
     def draw_flow(self, flow: "Flow") -> str:
@@ -78,6 +83,7 @@ class Flow(MessageSequencePromise):
         "open",
         "parts",
         "rounds",
+        "runs",
         "watchers",
     )
 
@@ -86,6 +92,8 @@ class Flow(MessageSequencePromise):
     parts: list[Any]
     letters: list[DeadLetter] | None
     open: int
+    runs: "set[HandlerRun] | None"
+    """The handlers of it that have begun and wait for something."""
     rounds: "dict[object, Round] | None"
     watchers: "list[tuple[type[Event], asyncio.Future[Event | None]]] | None"
     errors_known: list[BaseException] | None
@@ -104,7 +112,7 @@ class Flow(MessageSequencePromise):
         self.engine = engine
         self.id = flow_id
         self.parts = []
-        self.letters = self.rounds = self.watchers = self.errors_known = None
+        self.letters = self.rounds = self.runs = self.watchers = self.errors_known = None
         self.open = 0
         self.is_closed = self.is_ended = False
         if PromisingContext.handlers_exist:
@@ -246,14 +254,16 @@ class Flow(MessageSequencePromise):
         if PromisingContext.handlers_exist and _can_be_told(part):
             announced(self.parts, len(self.parts) - 1)
 
-    def watch(self, kind: type[Event], future: "asyncio.Future[Event | None]") -> None:
-        """Give `future` the first event of this class that comes from now on; None at the end (for this package)."""
+    def watch(self, kind: type[Event]) -> "asyncio.Future[Event | None]":
+        """Give a future of the first event of this class that comes from now on; None at the end (for this package)."""
+        future = cast("asyncio.Future[Event | None]", new_waiter(self._buffer))
         if self.is_ended:
             future.set_result(None)
         elif self.watchers is None:
             self.watchers = [(kind, future)]
         else:
             self.watchers.append((kind, future))
+        return future
 
     def tell_watchers(self, event: Event) -> bool:
         """Tell those who wait for such an event; whether there are any (for this package)."""
@@ -308,7 +318,8 @@ class FlowBuffer(SequenceBuffer):
 
     def advice(self) -> str:
         """Say what mends a wait for this flow that cannot end."""
-        return (
+        flow = self._flow()
+        return (None if flow is None else flow.engine.advice_on(flow)) or (
             "A handler of a flow is part of that flow, so it cannot wait for its end. Reply with an event, and wait "
             "for the flow outside of its handlers."
         )

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from miniagents.promising._producer import Producer, current_task
@@ -36,10 +36,7 @@ async def cancel_and_wait(tasks: Mapping[AnyTask, Producer | None], grace_s: flo
             names = ", ".join(_describe(task, tasks.get(task)) for task in remaining)
             if grace_s > 0:
                 logger.error("These tasks ignored their cancellation for %g s and are left behind: %s", grace_s, names)
-            abandoned.update(remaining)
-            for task in remaining:
-                # Told here, and not once more by asyncio when the loop is closed.
-                cast("Any", task)._log_destroy_pending = False
+            leave_behind(remaining)
             break
         try:
             await asyncio.wait(remaining, timeout=time_left_s, return_when=asyncio.FIRST_COMPLETED)
@@ -50,6 +47,14 @@ async def cancel_and_wait(tasks: Mapping[AnyTask, Producer | None], grace_s: flo
         await asyncio.sleep(0)
     if interruption is not None:
         raise interruption
+
+
+def leave_behind(tasks: Iterable[AnyTask]) -> None:
+    """Take note that nobody waits any more for these tasks, which were named on the log."""
+    for task in tasks:
+        abandoned.add(task)
+        # Told there, and not once more by asyncio when the loop is closed.
+        cast("Any", task)._log_destroy_pending = False
 
 
 def _describe(task: AnyTask, producer: Producer | None) -> str:

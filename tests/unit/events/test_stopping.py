@@ -1,6 +1,7 @@
 """A bus ends with nothing lost: what came in was handled, or is a dead letter."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -241,3 +242,53 @@ async def test_a_handler_that_ignores_its_cancellation_is_named(
 
     assert bus.stats == stats
     assert len(bus.dead_letters) == 1
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("whose", ["of the program", "of the bus"])
+async def test_a_handler_that_ignores_its_cancellation_keeps_nobody_longer_than_the_grace(
+    whose: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    tasks: list[Any] = []
+    async with MiniAgents(shutdown_grace_s=10) if whose == "of the program" else contextlib.nullcontext():
+        async with EventBus() as bus:
+
+            @bus.on(Text)
+            async def stubborn(ctx: Any, event: Text) -> None:
+                tasks.append(asyncio.current_task())
+                for _ in range(100):
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.sleep(1)
+
+            flow = bus.emit(Text())
+            await task_switches()
+            await bus.stop(timeout=5)
+            assert loop.time() - began == pytest.approx(15, abs=0.5)
+
+    assert loop.time() - began == pytest.approx(15, abs=0.5)
+    assert "`stubborn`" in caplog.text
+    assert flow.is_ended
+    assert [type(error) for error in errors_of(flow)] == [BusStoppedError]
+    await asyncio.wait(tasks)
+
+
+async def test_what_a_handler_left_behind_may_stop_the_bus(mini_agents: MiniAgents) -> None:
+    release, left = asyncio.Event(), []
+    async with EventBus() as bus:
+
+        @bus.on(Text)
+        async def handler(ctx: Any, event: Text) -> None:
+            async def later() -> None:
+                await release.wait()
+                await ctx.bus.wait_until_idle()
+                await ctx.bus.stop()
+
+            left.append(asyncio.create_task(later()))
+
+        await bus.emit(Text())
+        release.set()
+        await asyncio.gather(*left)
+
+        assert not bus.is_open
