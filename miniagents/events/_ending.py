@@ -12,7 +12,7 @@ from miniagents.events._limits import Limits
 from miniagents.events._routing import Routing
 from miniagents.events._runs import HandlerRun
 from miniagents.events._slots import find_run
-from miniagents.events._subscriptions import DELIVERY_PARTS, Delivery, Subscription
+from miniagents.events._subscriptions import DELIVERY_PARTS, SINCE_PART, Delivery, Subscription
 from miniagents.events._turns import Room, Turns
 from miniagents.events.errors import BusStoppedError, FlowClosedError
 from miniagents.events.event import Event
@@ -69,6 +69,9 @@ class Ending(Routing):
     def _take_out(self, is_wanted: Callable[[Delivery], bool]) -> list[Delivery]:
         """Take what waits and fits out of the queue and out of all lines."""
         taken = [delivery for limited in self.limited for delivery in limited.drop(is_wanted)]
+        self.held -= len(taken)
+        for limited in [limited for limited in self.limited if not limited.is_crowded()]:
+            del self.limited[limited]
         in_queue = self._in_queue()
         self.queue.clear()
         for delivery in in_queue:
@@ -78,18 +81,28 @@ class Ending(Routing):
                 continue
             taken.append(delivery)
             if subscription.has_turn(delivery):
-                for following in subscription.next_after(delivery):
-                    self.queue.extend(following)
+                self.move_line(subscription, delivery)
         self.tell_room()
         return taken
+
+    def move_line(self, limited: Subscription, delivery: Delivery) -> None:
+        """Put those into the queue that may begin now that `delivery` is done."""
+        for following in limited.next_after(delivery):
+            self.held -= 1
+            self.queue.extend(following)
+        if not limited.is_crowded():
+            # Else it would live as long as the bus, also when it was taken off.
+            self.limited.pop(limited, None)
 
     def _in_queue(self) -> list[Delivery]:
         parts = iter(self.queue)
         return list(zip(*[parts] * DELIVERY_PARTS, strict=True))
 
-    def waiting(self) -> list[Delivery]:
-        """Give everything that waits for its turn."""
-        return [*self._in_queue(), *(delivery for limited in self.limited for delivery in limited.waiting())]
+    def oldest(self) -> float | None:
+        """Give since when that waits which has been waiting longest; None if nothing does."""
+        # What is in the queue has come in order, but for what was in line before.
+        firsts = [self.queue[SINCE_PART]] if self.queue else []
+        return min((*firsts, *(limited.oldest() for limited in self.limited)), default=None)
 
     def _stop_runs(
         self, error: BaseException, waiting: Iterable[HandlerRun | None], is_wanted: Callable[[HandlerRun], bool]

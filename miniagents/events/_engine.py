@@ -182,8 +182,9 @@ class Engine(Ending):
         except BaseException as error:  # noqa: BLE001 - a `key` function failed, which is this delivery's error
             self.bury(delivery, self.cause_of(error), attempt=0)
             return False
-        if not is_admitted and subscription not in self.limited:
-            self.limited.append(subscription)
+        if not is_admitted:
+            self.limited[subscription] = None
+            self.held += 1
         return is_admitted
 
     def _start(self, delivery: Delivery, task: AnyTask) -> Any:
@@ -308,8 +309,7 @@ class Engine(Ending):
     def _release_turn(self, delivery: Delivery) -> None:
         subscription: Subscription = delivery[0]
         if subscription.is_limited:
-            for following in subscription.next_after(delivery):
-                self.queue.extend(following)
+            self.move_line(subscription, delivery)
 
     def _handled(self, run: HandlerRun, delivery: Delivery, ended: float, duration_s: float) -> None:
         if delivery[0].is_limited:

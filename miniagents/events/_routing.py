@@ -34,8 +34,10 @@ class Routing(Ledger):
         self.max_pending = limits.max_pending
         self.max_hops = limits.max_hops
         self.routes = Routes()
-        self.limited: list[Subscription] = []
-        """Subscriptions that may keep deliveries waiting because of their limits."""
+        self.limited: dict[Subscription, None] = {}
+        """Subscriptions that keep deliveries waiting because of their limits."""
+        self.held: int = 0
+        """How many they keep."""
         self.is_at_work = False
         """Whether a worker is between two handlers, or in one that has not waited yet: it will look at the queue."""
         self.now = 0.0
@@ -67,7 +69,7 @@ class Routing(Ledger):
 
     def pending(self) -> int:
         """How many deliveries wait for their turn."""
-        return len(self.queue) // DELIVERY_PARTS + (sum(known.held for known in self.limited) if self.limited else 0)
+        return len(self.queue) // DELIVERY_PARTS + self.held
 
     def emit(self, event: Event) -> Flow:
         """Begin a flow; see `EventBus.emit`."""

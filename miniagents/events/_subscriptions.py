@@ -1,8 +1,10 @@
 """Who wants which events: subscriptions, and the routes that follow from them."""
 
 import inspect
+import math
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final, Literal, TypeAlias
 
 from miniagents.events._options import seconds, whole_number
@@ -25,6 +27,7 @@ else None; `since` is when it began to wait; `variables` are the context variabl
 DELIVERY_PARTS: Final = 7
 EVENT_PART: Final = 1
 """Where the event is among them."""
+SINCE_PART: Final = 5
 
 
 class JoinRule:
@@ -102,8 +105,8 @@ class Subscription:
         self._lanes: dict[Any, deque[Delivery]] = {}
         # The keys of all of them, and of those that run, by the identity of the event.
         self._keys: dict[int, Any] = {}
-        # Those whose place is taken, and that have not begun.
-        self._called: set[int] = set()
+        # Those whose place is taken, and that have not begun, each with since when it has been waiting.
+        self._called: dict[int, float] = {}
 
     def configure(
         self,
@@ -151,7 +154,7 @@ class Subscription:
             Exception: what the `key` function raised.
         """
         if id(delivery[1]) in self._called:
-            self._called.discard(id(delivery[1]))
+            del self._called[id(delivery[1])]
             return True
         if self.key is not None and not self._takes_key(delivery):
             return False
@@ -177,7 +180,7 @@ class Subscription:
     def next_after(self, delivery: Delivery) -> list[Delivery]:
         """Take note that `delivery` is done; give those that may begin now, their place among the running taken."""
         self.running -= 1
-        self._called.discard(id(delivery[1]))
+        self._called.pop(id(delivery[1]), None)
         if self.key is not None:
             key = self._keys.pop(id(delivery[1]))
             if lane := self._lanes[key]:
@@ -190,12 +193,24 @@ class Subscription:
             self.held -= 1
             self.running += 1
             free.append(self._line.popleft())
-            self._called.add(id(free[-1][1]))
+            self._called[id(free[-1][1])] = free[-1][SINCE_PART]
         return free
 
     def has_turn(self, delivery: Delivery) -> bool:
         """Whether `next_after` gave it, so that its place among the running is taken though it has not begun."""
         return id(delivery[1]) in self._called
+
+    def is_crowded(self) -> bool:
+        """Whether it keeps something waiting, or has called what has not begun."""
+        return bool(self.held or self._called)
+
+    def oldest(self) -> float:
+        """Give since when that waits which has been waiting longest; infinity if nothing does."""
+        # Those of one key come one after the other, and without keys all do.
+        firsts = [lane[0] for lane in self._lanes.values() if lane]
+        firsts += self._line if self.key is not None else islice(self._line, 1)
+        sinces = [delivery[SINCE_PART] for delivery in firsts]
+        return min((*sinces, *self._called.values()), default=math.inf)
 
     def have_same_key(self, event: Event, other: Event) -> bool:
         """Whether both have been given a key by now, and the same."""
@@ -231,7 +246,7 @@ class Subscription:
 
 
 def _since(delivery: Delivery) -> float:
-    return delivery[5]
+    return delivery[SINCE_PART]
 
 
 class Routes:
@@ -302,4 +317,4 @@ def _is_same(one: Any, other: Any) -> bool:
     return inspect.ismethod(one) and one == other
 
 
-__all__ = ["DELIVERY_PARTS", "EVENT_PART", "Delivery", "JoinRule", "Routes", "Subscription"]
+__all__ = ["DELIVERY_PARTS", "EVENT_PART", "SINCE_PART", "Delivery", "JoinRule", "Routes", "Subscription"]

@@ -361,7 +361,7 @@ class EventBus:
         """The counts at this moment."""
         engine = self._engine
         pending = engine.pending()
-        since = [delivery[5] for delivery in engine.waiting()]
+        oldest = engine.oldest()
         return BusStats(
             received=engine.received,
             pending=pending,
@@ -369,7 +369,7 @@ class EventBus:
             handled=engine.handled,
             dead=engine.dead,
             unrouted=engine.unrouted,
-            oldest_age_s=max(0.0, monotonic() - min(since)) if since else 0.0,
+            oldest_age_s=0.0 if oldest is None else max(0.0, monotonic() - oldest),
         )
 
     def mermaid(self) -> str:

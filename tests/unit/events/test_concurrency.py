@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
+import gc
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -303,3 +305,50 @@ async def test_equal_values_of_context_variables_are_not_mixed_up(mini_agents: M
             bus.emit(Number(n=n))
 
     assert lists == [[0], [1], [2]]
+
+
+async def test_handlers_that_are_taken_off_are_freed_when_they_have_nothing_more_to_do(
+    mini_agents: MiniAgents,
+) -> None:
+    async with EventBus(max_trace_events=0) as bus:
+        references: list[weakref.ref[Any]] = []
+        for _ in range(10):
+
+            async def session(ctx: Any, event: Number) -> None:
+                await asyncio.sleep(0)
+
+            references.append(weakref.ref(session))
+            bus.on(Number, concurrency=1)(session)
+            flows = [bus.emit(Number()) for _ in range(3)]
+            await task_switches(2)
+            flows[1].cancel()
+            bus.off(session)
+            await flows[2]
+        del session
+        gc.collect()
+
+        assert [reference() for reference in references] == [None] * 10
+        assert (bus.stats.pending, bus.stats.handled, bus.stats.dead) == (0, 20, 10)
+
+
+async def test_the_oldest_of_what_waits_is_known_wherever_it_waits(mini_agents: MiniAgents) -> None:
+    release = asyncio.Event()
+    async with EventBus(max_concurrency=2) as bus:
+
+        @bus.on(Number, key=lambda event: event.n % 2)
+        async def keyed(ctx: Any, event: Number) -> None:
+            await release.wait()
+
+        bus.emit(Number(n=0))
+        await task_switches()
+        ages = [bus.stats.oldest_age_s]
+        # In line for its key; then in the queue, as there is no place; and each one that is older than it.
+        for n in (0, 1, 2, 3):
+            bus.emit(Number(n=n))
+            await task_switches()
+            ages.append(bus.stats.oldest_age_s)
+        release.set()
+
+    assert ages[0] == 0.0
+    assert ages[1:] == sorted(ages[1:])
+    assert 0.0 < ages[1] < ages[-1]
