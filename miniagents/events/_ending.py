@@ -186,7 +186,13 @@ class Ending(Routing):
             if not self.is_idle():
                 self.abandon()
             await self._wait_for_workers()
+            self._have_stopped()
+
+    def _have_stopped(self) -> None:
+        # Two may wait for the end.
+        if self.state != STOPPED:
             self.state = STOPPED
+            self.trace.bus_has_ended(is_its_own=self.owns_trace)
 
     async def wait_until_idle(self) -> None:
         """Wait until nothing is left to do."""

@@ -64,6 +64,7 @@ class Engine(Ending):
         self.loop = asyncio.get_running_loop()
         self.thread_id = threading.get_ident()
         self.state = OPEN
+        self.trace.bus_has_begun()
         self.prefix = f"{uuid.uuid4().hex[:16]}-"
         self._spans = span_maker(context)
         self.records = records

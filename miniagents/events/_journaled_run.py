@@ -16,6 +16,7 @@ from miniagents.events._runs import HandlerRun
 from miniagents.events._subscriptions import Delivery
 from miniagents.events._variables import Variables, in_variables
 from miniagents.events.event import Event, stamped, stamps_of
+from miniagents.events.trace import handler_name
 from miniagents.journal._call_nodes import CallNode
 from miniagents.journal._work_records import AskedCall
 from miniagents.messages import MessagePromise
@@ -39,7 +40,8 @@ class JournaledRun(HandlerRun):
         if self.subscription.kind == AGENT:
             await super().attempt_all(variables)
             return
-        records, name = self.engine.records, self.subscription.name
+        # Without a number, which may be another one when the run is resumed.
+        records, name = self.engine.records, handler_name(self.subscription.target)
         assert records is not None
         events = list(_events_in(self.arguments or (self.event,)))
         texts = [_known_by(event) for event in events]

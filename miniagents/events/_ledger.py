@@ -67,6 +67,8 @@ class Ledger:
         # Weakly, as the bus has this.
         self._bus = weakref.ref(bus)
         self.trace = trace
+        self.owns_trace = True
+        """Whether nobody else ever writes it."""
         self.queue: deque[Any] = deque()
         """What waits: the `DELIVERY_PARTS` parts of each delivery, one after another."""
         self.state = FRESH

@@ -256,12 +256,24 @@ class Routes:
         self.subscriptions: list[Subscription] = []
         self.of_type: dict[type[Event], tuple[Subscription, ...]] = {}
         """What was looked up already."""
+        # By the name that they would have alone: the handlers, each with its number and how often it is there.
+        self._numbers: dict[str, dict[int, list[int]]] = {}
         self.with_repeats: set[type[Event]] = set()
         """Types for which a handler is there more than once, of which only one may get an event; and those that end
         something, so that all others need not be looked at for that."""
 
     def add(self, subscription: Subscription) -> None:
-        """Add a subscription; it gets events that are emitted from now on."""
+        """Add a subscription; it gets events that are emitted from now on.
+
+        Of handlers of one name each but the first has a number: `W`, `W #2`.
+        """
+        known = self._numbers.setdefault(subscription.name, {})
+        number, _ = entry = known.setdefault(
+            _key(subscription), [max((n for n, _ in known.values()), default=0) + 1, 0]
+        )
+        entry[1] += 1
+        if number > 1:
+            subscription.name = f"{subscription.name} #{number}"
         self.subscriptions.append(subscription)
         self._forget()
 
@@ -285,8 +297,20 @@ class Routes:
         gone = [known for known in self.subscriptions if known.target is handler or _is_same(known.target, handler)]
         if not gone:
             raise _not_registered(handler)
+        for subscription in gone:
+            self._forget_number(subscription)
         self.subscriptions = [known for known in self.subscriptions if known not in gone]
         self._forget()
+
+    def _forget_number(self, subscription: Subscription) -> None:
+        name = handler_name(subscription.target)
+        known = self._numbers[name]
+        entry = known[_key(subscription)]
+        entry[1] -= 1
+        if not entry[1]:
+            del known[_key(subscription)]
+            if not known:
+                del self._numbers[name]
 
     def _forget(self) -> None:
         self.of_type.clear()
@@ -303,6 +327,13 @@ class Routes:
             if is_repeated or issubclass(kind, TerminateEvent):
                 self.with_repeats.add(kind)
         return found
+
+
+def _key(subscription: Subscription) -> int:
+    """Give what tells this handler from others, as long as it lives."""
+    # Bound methods are made anew each time they are looked up.
+    target = subscription.target
+    return hash((id(target.__self__), id(target.__func__))) if inspect.ismethod(target) else id(target)
 
 
 def _not_registered(handler: Any) -> RegistrationError:

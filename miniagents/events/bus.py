@@ -98,6 +98,7 @@ class EventBus:
             terminate_event=terminate_event,
         )
         self._engine = Engine(self, self.trace, limits)
+        self._engine.owns_trace = trace is None
         self._own_context: MiniAgents | None = None
 
     # -- registering ---------------------------------------------------------------------------------------------

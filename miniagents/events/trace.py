@@ -4,6 +4,7 @@ On the hot path a row is a plain tuple; `TraceEvent` objects are made when someb
 """
 
 import asyncio
+import contextlib
 import inspect
 import time
 from collections import Counter, deque
@@ -32,6 +33,7 @@ Texts and numbers alone, so that the garbage collector need not look at thousand
 """
 
 _WITH_CONTENT: Final = frozenset({JOINED, MEMORY, MODEL_CALLED})
+_OF_FLOWS: Final = frozenset({EMITTED, HANDLED, DEAD, RETRIED, UNROUTED, IGNORED, JOINED})
 
 _RESOLUTION_S: Final = 1e-6
 _NOT_YET: Final = 1_000
@@ -73,8 +75,9 @@ class Trace:
         self.note: Callable[[Row], None] | None = None if self.rows is None else self.rows.append
         """Takes a row; None while nobody wants any (for this package)."""
         self._is_enabled = True
-        self._subscribers: list[deque[Row]] = []
-        self._woken: list[asyncio.Future[None]] = []
+        self._subscribers: tuple[_Subscriber, ...] = ()
+        self._writers = 0
+        self._is_over = False
         # Rows have the clock that never jumps; people want that on the wall.
         self._wall_offset_s = time.time() - time.monotonic()
 
@@ -94,12 +97,29 @@ class Trace:
     def _note_and_tell(self, row: Row) -> None:
         if self.rows is not None:
             self.rows.append(row)
-        for kept in self._subscribers:
-            kept.append(row)
-        woken, self._woken = self._woken, []
-        for waiter in woken:
-            if not waiter.done():
-                waiter.set_result(None)
+        for subscriber in self._subscribers:
+            subscriber.take(row)
+
+    def bus_has_begun(self) -> None:
+        """One more bus writes this (for this package)."""
+        self._writers += 1
+
+    def bus_has_ended(self, *, is_its_own: bool) -> None:
+        """A bus writes this no more; if it is the bus's own trace, nobody ever will (for this package)."""
+        self._writers -= 1
+        self._is_over = self._is_over or is_its_own
+        if not self._writers:
+            for subscriber in self._subscribers:
+                subscriber.end()
+
+    def kept(self) -> list[Row]:
+        """Give the rows that are there at this moment, in any thread (for this package)."""
+        while True:
+            try:
+                return list(self.rows or ())
+            except RuntimeError:
+                # Another thread has added one meanwhile.
+                continue
 
     def query(
         self,
@@ -131,15 +151,17 @@ class Trace:
         is_moment = since is None or isinstance(cast("object", since), datetime)
         _check("since", since, is_moment, "a `datetime`, such as `datetime.now(UTC) - timedelta(minutes=5)`")
         name = handler if handler is None or isinstance(handler, str) else handler_name(handler)
+        # One of several handlers of that name; see `Routes.add`.
+        prefix = f"{name} #" if name is not handler else None
         names = None if type is None else {type} if isinstance(type, str) else _names_of(type)
         # Less what `at` of a trace event is rounded by, so that it fits itself.
         earliest = None if since is None else since.timestamp() - self._wall_offset_s - _RESOLUTION_S
         return [
             self._trace_event(row)
-            for row in self.rows or ()
+            for row in self.kept()
             if (flow_id is None or row[1] == flow_id)
             and (names is None or row[0] in names or row[4] in names)
-            and (name is None or row[5] == name)
+            and (name is None or row[5] == name or _has_prefix(row[5], prefix))
             and (earliest is None or row[6] >= earliest)
         ]
 
@@ -150,34 +172,36 @@ class Trace:
         return len(self.rows or ())
 
     async def subscribe(self) -> AsyncIterator[TraceEvent]:
-        """Give trace events as they happen, from when the iteration begins; one that is far behind loses the oldest."""
-        kept: deque[Row] = deque(maxlen=(self.rows.maxlen if self.rows is not None else None) or _NOT_YET)
-        self._subscribers.append(kept)
+        """Give trace events as they happen, from when the iteration begins; one that is far behind loses the oldest.
+
+        It ends when the bus has ended; where several write this trace, when the last of those has that are at work.
+        """
+        if self._is_over:
+            return
+        subscriber = _Subscriber((self.rows.maxlen if self.rows is not None else None) or _NOT_YET)
+        self._subscribers += (subscriber,)
         self._choose_note()
         try:
-            while True:
-                while kept:
-                    yield self._trace_event(kept.popleft())
-                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._woken.append(waiter)
-                await waiter
+            while await subscriber.has_more():
+                yield self._trace_event(subscriber.rows.popleft())
         finally:
-            # By identity: two subscribers may be behind by the same rows.
-            self._subscribers = [other for other in self._subscribers if other is not kept]
+            self._subscribers = tuple(other for other in self._subscribers if other is not subscriber)
             self._choose_note()
 
     def summary(self) -> str:
         """Give what happened as a text for a person: each event type, each handler, and what failed."""
-        rows = list(self.rows or ())
+        rows = self.kept()
         if not rows:
             return "Nothing is in the trace."
-        flows = len({row[1] for row in rows})
+        # What happened outside of all handlers is in no flow.
+        flows = len({row[1] for row in rows if row[0] in _OF_FLOWS})
         lines = [f"{len(rows)} trace events of {flows} flow{'' if flows == 1 else 's'}", "", "events:"]
         emitted = Counter(row[4] for row in rows if row[0] == EMITTED)
         unrouted = {row[4] for row in rows if row[0] == UNROUTED}
         for name, count in emitted.most_common():
             lines.append(f"  {name}: {count}" + (" (no handler takes it)" if name in unrouted else ""))
         lines += ["", "handlers:", *_handler_lines(rows)]
+        lines += _model_lines(rows)
         failed = Counter((row[5], row[4], row[8]) for row in rows if row[0] == DEAD)
         if failed:
             lines += ["", "failed:"]
@@ -207,9 +231,58 @@ class Trace:
         )
 
 
+class _Subscriber:
+    """What one who reads along has not read yet. Rows may come from any thread."""
+
+    __slots__ = ("_is_ended", "_loop", "_waiter", "rows")
+
+    def __init__(self, most: int) -> None:
+        self.rows: deque[Row] = deque(maxlen=most)
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_ended = False
+
+    def take(self, row: Row) -> None:
+        """Add a row."""
+        self.rows.append(row)
+        self._wake()
+
+    def end(self) -> None:
+        """Add nothing more."""
+        self._is_ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            with contextlib.suppress(RuntimeError):
+                # Raised if its loop has ended, and with it whoever was reading.
+                self._loop.call_soon_threadsafe(_settle, waiter)
+
+    async def has_more(self) -> bool:
+        """Wait for the next row; false if none will come."""
+        while not self.rows:
+            if self._is_ended:
+                return False
+            waiter = self._waiter = self._loop.create_future()
+            # What came before the waiter was there has told nobody.
+            if not self.rows and not self._is_ended:
+                await waiter
+        return True
+
+
+def _settle(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
 def _check(name: str, value: object, is_fine: bool, what: str) -> None:  # noqa: FBT001 - what was found out
     if not is_fine:
         raise TypeError(f"`{name}` of `query()` is {what}, not {shown(value)}.")
+
+
+def _has_prefix(name: str | None, prefix: str | None) -> bool:
+    return prefix is not None and name is not None and name.startswith(prefix)
 
 
 def _names_of(kind: type[Any]) -> set[str]:
@@ -230,6 +303,20 @@ def _handler_lines(rows: list[Row]) -> Iterator[str]:
         if durations:
             line += f", {sum(durations) / len(durations):.3f} s on average, {max(durations):.3f} s at most"
         yield line + (f", {failed} failed" if failed else "")
+
+
+def _model_lines(rows: list[Row]) -> list[str]:
+    called = Counter(row[8] for row in rows if row[0] == MODEL_CALLED)
+    if not called:
+        return []
+    answered = [row for row in rows if row[0] == MODEL_ANSWERED]
+    durations = [row[7] for row in answered if row[7] is not None]
+    failed = sum(row[8] is not None for row in answered)
+    line = f"  {len(answered) - failed} answered"
+    if durations:
+        line += f", {sum(durations) / len(durations):.3f} s on average, {max(durations):.3f} s at most"
+    asked = [f"  {model}: {count} call{'' if count == 1 else 's'}" for model, count in called.most_common()]
+    return ["", "models:", *asked, line + (f", {failed} failed" if failed else "")]
 
 
 def handler_name(handler: Any) -> str:

@@ -41,7 +41,7 @@ async def test_a_handlers_exception_becomes_a_dead_letter_and_all_others_go_on(m
     assert [len(flow.errors) for flow in flows] == [0, 1, 0]
     (letter,) = flows[1].errors
     assert letter.error is error
-    assert (letter.event, letter.handler, letter.attempt) == (Number(n=1), "handler", 1)
+    assert (letter.event, letter.handler, letter.attempt) == (Number(n=1), "handler #2", 1)
     assert letter.causation_id == letter.event.id
     # What it had replied before it failed stands.
     assert sorted(await kinds(flows[1])) == ["Analysis", "DeadLetter", "Number", "Summary", "Summary"]

@@ -2,14 +2,32 @@
 
 import asyncio
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from miniagents import MiniAgents
-from miniagents.events import Event, EventBus, SharedMemory, TraceEvent
+from miniagents.events import (
+    AsyncDispatcher,
+    BaseAgent,
+    BaseAsyncAgent,
+    DeadLetter,
+    Dispatcher,
+    Event,
+    EventBus,
+    LLMBroker,
+    Router,
+    SharedMemory,
+    TraceEvent,
+    Tracer,
+)
+from miniagents.ext.llms import ScriptedAgent
 from tests.unit.events.some_events import Analysis, LongText, Number, Text, task_switches
+
+
+async def nothing(ctx: Any, event: Event) -> None: ...
 
 
 def three(bus: EventBus) -> None:
@@ -203,3 +221,154 @@ async def test_handlers_share_the_memory_of_their_bus(mini_agents: MiniAgents) -
 
     assert bus.shared_memory.get() == {"start": 1, "seen": {"a": True, "b": True}}
     assert json.dumps(bus.shared_memory.get())
+
+
+async def test_whoever_reads_along_comes_to_an_end_with_the_bus(mini_agents: MiniAgents) -> None:
+    async def kinds_of_trace() -> list[str]:
+        return [event.kind async for event in bus.trace.subscribe()]
+
+    async with EventBus() as bus:
+        bus.on(Text)(nothing)
+        reader = asyncio.create_task(kinds_of_trace())
+        await task_switches()
+        await bus.emit(Text())
+
+    assert await reader == ["emitted", "handled"]
+    assert await kinds_of_trace() == []
+
+
+async def test_a_trace_of_several_buses_is_read_along_until_the_last_of_them_has_ended(
+    mini_agents: MiniAgents,
+) -> None:
+    tracer = Tracer()
+
+    async def kinds_of_trace() -> list[str]:
+        return [event.kind async for event in tracer.subscribe()]
+
+    reader = asyncio.create_task(kinds_of_trace())
+    await task_switches()
+    async with EventBus(trace=tracer) as bus:
+        bus.on(Text)(nothing)
+        async with EventBus(trace=tracer) as other:
+            await other.emit(Number())
+        await task_switches()
+        assert not reader.done()
+        await bus.emit(Text())
+
+    assert await reader == ["emitted", "unrouted", "emitted", "handled"]
+
+
+async def test_what_happens_in_a_thread_is_told_on_the_loop_of_who_reads_along() -> None:
+    tracer = Tracer()
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    read = asyncio.Event()
+
+    class Merges(BaseAgent):
+        def receive_event(self, event: Event) -> list[Event]:
+            dispatcher.shared_working_memory.merge({"key": 1})
+            # Only then is it known that the reader was told by the merge, and not by the end.
+            asyncio.run_coroutine_threadsafe(read.wait(), loop).result(20)
+            return []
+
+    async def read_along() -> None:
+        async for event in tracer.subscribe():
+            if event.kind == "memory":
+                read.set()
+
+    reader = asyncio.create_task(read_along())
+    await task_switches()
+    dispatcher = AsyncDispatcher(Router({Text: [Merges()]}), tracer=tracer)
+    async with dispatcher:
+        await dispatcher.dispatch(Text())
+        assert read.is_set()
+    await reader
+
+
+def test_a_trace_is_read_in_one_thread_while_it_is_written_in_another() -> None:
+    tracer = Tracer(5_000)
+    interval = sys.getswitchinterval()
+
+    class Countdown(BaseAsyncAgent):
+        async def receive_event_async(self, event: Event) -> list[Event]:
+            assert isinstance(event, Number)
+            return [Number(n=event.n - 1)] if event.n else []
+
+    sys.setswitchinterval(1e-5)
+    try:
+        with Dispatcher(Router({Number: [Countdown()]}), tracer=tracer, max_hops=3_000) as dispatcher:
+            flow = dispatcher.dispatch(Number(n=2_000))
+            while not flow.is_ended:
+                events = tracer.get_events()
+                assert [event.at for event in events] == sorted(event.at for event in events)
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert len(tracer.query(type="handled")) > 1_000
+
+
+async def test_pictures_and_summaries_tell_handlers_of_one_name_apart(mini_agents: MiniAgents) -> None:
+    async with EventBus() as bus:
+        for fails in (False, True):
+
+            @bus.on(Text)
+            async def same(ctx: Any, event: Text, fails: bool = fails) -> None:
+                if fails:
+                    raise ValueError("only the second fails")
+
+        bus.on(Number)(same)
+        flow = bus.emit(Text())
+        await flow
+
+        assert "same #35;2" in flow.mermaid()
+        assert bus.mermaid().count("([") == 2
+        assert "same: 1 handled" in bus.trace.summary()
+        assert "same #2 on Text: ValueError" in bus.trace.summary()
+        # The one function has the one name, whatever it gets.
+        assert (await bus.emit(Number()), len(bus.trace.query(type=Number, handler="same #2")))[1] == 1
+        assert len(bus.trace.query(type="dead", handler=same)) == 1
+        bus.off(same)
+        bus.on(Text)(same)
+        await bus.emit(Text())
+        assert [event.handler for event in bus.trace.query(type="dead")] == ["same #2", "same #2"]
+
+
+async def test_a_picture_of_a_flow_hangs_together_whatever_is_in_it(mini_agents: MiniAgents) -> None:
+    async with EventBus() as bus:
+
+        @bus.on(Text)
+        async def fails(ctx: Any, event: Text) -> None:
+            raise ValueError("no")
+
+        @bus.on(DeadLetter)
+        async def takes(ctx: Any, event: DeadLetter) -> None:
+            ctx.reply(Number(source='line "1"\nline 2'))
+
+        bus.on(Number)(nothing)
+        flow = bus.emit(Text())
+        await flow
+
+    assert flow.mermaid().splitlines() == [
+        "flowchart TD",
+        '    n0["Text"]',
+        '    n1[/"DeadLetter: ValueError"/]',
+        '    n0 -->|"fails"| n1',
+        '    n2["Number"]',
+        '    n1 -->|"line #quot;1#quot;<br/>line 2"| n2',
+        '    n3(["takes"])',
+        "    n1 --> n3",
+        '    n4(["nothing"])',
+        "    n2 --> n4",
+    ]
+
+
+async def test_a_summary_counts_flows_alone_as_flows_and_shows_the_calls_of_models(mini_agents: MiniAgents) -> None:
+    tracer = Tracer()
+    async with EventBus(trace=tracer) as bus:
+        bus.shared_memory.merge({"key": 1})
+        llm = LLMBroker(model="parrot-1", gateway=ScriptedAgent.fork(script="hello"), tracer=tracer)
+        await llm.agenerate("Hi")
+
+    summary = tracer.summary()
+    assert summary.startswith("3 trace events of 0 flows")
+    assert "models:\n  parrot-1: 1 call\n  1 answered, 0." in summary
