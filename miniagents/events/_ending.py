@@ -61,7 +61,7 @@ class Ending(Routing):
             for run in self._stop_runs(error, flow.runs or (), lambda run: run.flow is flow):
                 # Whoever has cancelled it is told at once what that has hit; itself, if at all, when it has ended.
                 if run is not canceller:
-                    run.letter = self.write_letter(run.subscription, run.event, flow, error, run.attempt)
+                    run.letter = self.write_letter(run.subscription, run.event, flow, error, run.attempt, run.arguments)
         flow.open -= 1
         if not flow.open:
             self.settle(flow)

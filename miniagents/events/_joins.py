@@ -1,6 +1,8 @@
 """One round of a join: the events that it has so far. It lives in the flow, and is gone when the flow has ended."""
 
 import asyncio
+from collections.abc import Iterator
+from typing import Any
 
 from miniagents.events._subscriptions import JoinRule, Subscription
 from miniagents.events._variables import Variables
@@ -77,4 +79,13 @@ class Round:
             self.timer = None
 
 
-__all__ = ["Round"]
+def all_events(arguments: tuple[Any, ...]) -> Iterator[Event]:
+    """Give the events among the arguments of a join, each of which may be a tuple of them."""
+    for argument in arguments:
+        if isinstance(argument, Event):
+            yield argument
+        else:
+            yield from argument
+
+
+__all__ = ["Round", "all_events"]

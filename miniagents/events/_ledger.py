@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from miniagents.events._joins import Round
+from miniagents.events._joins import Round, all_events
 from miniagents.events._limits import Limits
 from miniagents.events._slots import find_run
 from miniagents.events._subscriptions import Delivery, Subscription
@@ -159,11 +159,11 @@ class Ledger:
         subscription: Subscription
         event: Event
         flow: Flow
-        subscription, event, flow, hops, variables, _, _ = delivery
+        subscription, event, flow, hops, variables, _, arguments = delivery
         self.dead += 1
         self.note(DEAD, flow, event, subscription.name, duration_s=duration_s, error=one_line(error))
         if letter is None:
-            letter = self.write_letter(subscription, event, flow, error, attempt)
+            letter = self.write_letter(subscription, event, flow, error, attempt, arguments)
         is_routed = self.refusal is None and not flow.is_closed and not isinstance(event, DeadLetter)
         if is_routed:
             # One hop back: a chain that was too long ends in a letter that is delivered.
@@ -174,10 +174,21 @@ class Ledger:
         self.one_less(flow)
 
     def write_letter(
-        self, subscription: Subscription, event: Event, flow: Flow, error: BaseException, attempt: int
+        self,
+        subscription: Subscription,
+        event: Event,
+        flow: Flow,
+        error: BaseException,
+        attempt: int,
+        arguments: tuple[Any, ...] | None,
     ) -> DeadLetter:
         """Give a dead letter that is on the lists of its flow and of the bus."""
-        letter = DeadLetter(event=event, handler=subscription.name, error=error, attempt=attempt)
+        name = subscription.name
+        if arguments is None:
+            letter = DeadLetter(event=event, handler=name, error=error, attempt=attempt)
+        else:
+            joined = tuple(all_events(arguments))
+            letter = DeadLetter(event=event, handler=name, error=error, attempt=attempt, events=joined)
         event_id, correlation_id, _, _ = stamps_of(event)
         stamp(letter, self.new_id(), correlation_id, event_id, subscription.name)
         flow.know_error(error)

@@ -127,6 +127,9 @@ class HandlerRun(SlotHolder):
             try:
                 async with timeout:
                     await in_variables(variables, self.attempt_once())
+                if timeout.expired() and self.cancelled_with is None:
+                    # It has kept the cancellation to itself.
+                    raise TimeoutError
                 return
             except Exception as raised:  # noqa: BLE001 - raised again, or tried again
                 error: Exception = raised

@@ -11,7 +11,9 @@ class DeadLetter(Event):
     """
 
     event: Event
-    """What could not be handled."""
+    """What could not be handled; of a join the event that came last."""
+    events: tuple[Event, ...] = ()
+    """Of a join: all the events that it had, in the order of its classes. So they can be emitted again."""
     handler: str
     """The name of the handler that was to handle it."""
     error: BaseException

@@ -255,10 +255,12 @@ class Flow(MessageSequencePromise):
             announced(self.parts, len(self.parts) - 1)
 
     def watch(self, kind: type[Event]) -> "asyncio.Future[Event | None]":
-        """Give a future of the first event of this class that comes from now on; None at the end (for this package)."""
+        """Give a future of the first event of this class that follows; None if none does (for this package)."""
         future = cast("asyncio.Future[Event | None]", new_waiter(self._buffer))
-        if self.is_ended:
-            future.set_result(None)
+        # Dead letters of what was delivered to nobody are there at once.
+        found = next((part for part in self.parts[1:] if isinstance(part, kind)), None)
+        if found is not None or self.is_ended:
+            future.set_result(found)
         elif self.watchers is None:
             self.watchers = [(kind, future)]
         else:

@@ -334,3 +334,35 @@ async def test_an_exit_in_a_handler_ends_the_program_when_the_context_ends() -> 
 
     with pytest.raises(SystemExit):
         await MiniAgents().arun(main())
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_a_handler_that_keeps_the_end_of_its_time_to_itself_has_timed_out(
+    retries: int, mini_agents: MiniAgents
+) -> None:
+    async with EventBus() as bus:
+
+        @bus.on(Text, timeout=5, retries=retries)
+        async def slow(ctx: Any, event: Text) -> None:
+            try:
+                await asyncio.sleep(9)
+            except asyncio.CancelledError:
+                ctx.reply(Analysis())
+
+        flow = bus.emit(Text())
+        await flow
+
+    assert [type(error) for error in errors_of(flow)] == [HandlerTimeoutError]
+    assert flow.errors[0].attempt == retries + 1
+
+
+async def test_dead_letters_can_be_asked_for_also_if_no_handler_was_called(mini_agents: MiniAgents) -> None:
+    async with EventBus() as bus:
+
+        @bus.on(Number, when=lambda event: 1 // event.n)
+        async def handler(ctx: Any, event: Number) -> None: ...
+
+        letter = await bus.ask(Number(n=0), DeadLetter)
+
+    assert isinstance(letter.error, ZeroDivisionError)

@@ -238,3 +238,31 @@ async def test_the_state_of_a_join_is_gone_with_its_flow(mini_agents: MiniAgents
         gc.collect()
 
         assert [reference() for reference in gone] == [None] * 10
+
+
+@pytest.mark.parametrize("why", ["it fails", "it is incomplete", "its flow is cancelled"])
+async def test_the_dead_letter_of_a_join_has_all_its_events(why: str, mini_agents: MiniAgents) -> None:
+    begun = asyncio.Event()
+    async with EventBus() as bus:
+
+        @bus.on(Text)
+        async def starts(ctx: Any, event: Text) -> None:
+            ctx.reply([Number(n=1), Number(n=2), Analysis(text="last")])
+
+        @bus.join(Number, Analysis, *([Summary] if why == "it is incomplete" else []), duplicates="list")
+        async def both(ctx: Any, *events: Any) -> None:
+            if why == "it fails":
+                raise ValueError("no")
+            begun.set()
+            await asyncio.Event().wait()
+
+        flow = bus.emit(Text())
+        if why == "its flow is cancelled":
+            await begun.wait()
+            flow.cancel()
+        await bus.wait_until_idle()
+
+    (letter,) = flow.errors
+    assert letter.event == Analysis(text="last")
+    assert letter.events == (Number(n=1), Number(n=2), Analysis(text="last"))
+    assert Event.model_validate_json(letter.model_dump_json()).events == letter.events
