@@ -5,6 +5,7 @@ fresh --open--> open --stop / terminate--> stopping --nothing is left to do--> s
 
 import asyncio
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from miniagents.events._ledger import FRESH, OPEN, STOPPED, STOPPING
@@ -12,7 +13,14 @@ from miniagents.events._limits import Limits
 from miniagents.events._routing import Routing
 from miniagents.events._runs import HandlerRun
 from miniagents.events._slots import find_run
-from miniagents.events._subscriptions import DELIVERY_PARTS, SINCE_PART, Delivery, Subscription
+from miniagents.events._subscriptions import (
+    DELIVERY_PARTS,
+    EVENT_PART,
+    FLOW_PART,
+    SINCE_PART,
+    Delivery,
+    Subscription,
+)
 from miniagents.events._turns import Room, Turns
 from miniagents.events.errors import BusStoppedError, FlowClosedError
 from miniagents.events.event import Event
@@ -54,7 +62,7 @@ class Ending(Routing):
         flow.is_closed = True
         # Held open, so that it does not end in the middle.
         flow.open += 1
-        for delivery in self._take_out(lambda delivery: delivery[2] is flow and delivery[1] is not spared):
+        for delivery in self._take_out_of(flow, spared):
             self.bury(delivery, error or FlowClosedError(), attempt=0)
         if error is not None:
             canceller = find_run()
@@ -66,6 +74,66 @@ class Ending(Routing):
         if not flow.open:
             self.settle(flow)
 
+    def _take_out_of(self, flow: Flow, spared: Event | None) -> list[Delivery]:
+        """Take what waits of `flow` out of the queue and out of all lines, `spared` aside.
+
+        Many flows may be cancelled one after the other, and in that order. So nothing is looked at behind the last of
+        this one, and what is taken out of the middle of the queue stays there, known as gone.
+        """
+        at_once = self.run_at_once
+        runs = flow.runs or set()
+        # Without itself, which is held open; too many at the most, which makes a longer search.
+        waiting = flow.open - 1 - len(runs)
+        waiting -= at_once is not None and at_once.flow is flow and not at_once.is_over and at_once not in runs
+        taken: list[Delivery] = []
+        for limited in list(self.limited):
+            if waiting <= 0:
+                break
+            dropped = limited.drop_flow(flow, spared, waiting)
+            taken += dropped
+            waiting -= len(dropped)
+            self.held -= len(dropped)
+            if not limited.is_crowded():
+                del self.limited[limited]
+        if waiting > 0:
+            taken += self._take_out_of_queue(flow, spared, waiting)
+        self.tell_room()
+        return taken
+
+    def _take_out_of_queue(self, flow: Flow, spared: Event | None, most: int) -> list[Delivery]:
+        self.drop_gone()
+        queue, gone, parts = self.queue, self.gone, range(DELIVERY_PARTS)
+        taken: list[Delivery] = []
+        for index, other in enumerate(islice(queue, FLOW_PART, None, DELIVERY_PARTS)):
+            if other is not flow:
+                continue
+            first = index * DELIVERY_PARTS
+            known_by = (id(queue[first]), id(queue[first + EVENT_PART]))
+            if known_by in gone:
+                continue
+            if queue[first + EVENT_PART] is not spared:
+                gone.add(known_by)
+                taken.append(tuple(queue[first + part] for part in parts))
+            most -= 1
+            if not most:
+                break
+        for delivery in taken:
+            subscription: Subscription = delivery[0]
+            if subscription.has_turn(delivery):
+                self.move_line(subscription, delivery)
+        return taken
+
+    def drop_gone(self) -> None:
+        """Take what is gone off the front of the queue."""
+        queue, gone = self.queue, self.gone
+        while gone and queue:
+            known_by = (id(queue[0]), id(queue[EVENT_PART]))
+            if known_by not in gone:
+                return
+            gone.discard(known_by)
+            for _ in range(DELIVERY_PARTS):
+                queue.popleft()
+
     def _take_out(self, is_wanted: Callable[[Delivery], bool]) -> list[Delivery]:
         """Take what waits and fits out of the queue and out of all lines."""
         taken = [delivery for limited in self.limited for delivery in limited.drop(is_wanted)]
@@ -74,6 +142,7 @@ class Ending(Routing):
             del self.limited[limited]
         in_queue = self._in_queue()
         self.queue.clear()
+        self.gone.clear()
         for delivery in in_queue:
             subscription: Subscription = delivery[0]
             if not is_wanted(delivery):
@@ -95,11 +164,13 @@ class Ending(Routing):
             self.limited.pop(limited, None)
 
     def _in_queue(self) -> list[Delivery]:
-        parts = iter(self.queue)
-        return list(zip(*[parts] * DELIVERY_PARTS, strict=True))
+        parts, gone = iter(self.queue), self.gone
+        deliveries = zip(*[parts] * DELIVERY_PARTS, strict=True)
+        return [delivery for delivery in deliveries if not gone or (id(delivery[0]), id(delivery[1])) not in gone]
 
     def oldest(self) -> float | None:
         """Give since when that waits which has been waiting longest; None if nothing does."""
+        self.drop_gone()
         # What is in the queue has come in order, but for what was in line before.
         firsts = [self.queue[SINCE_PART]] if self.queue else []
         return min((*firsts, *(limited.oldest() for limited in self.limited)), default=None)

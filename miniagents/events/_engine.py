@@ -141,10 +141,13 @@ class Engine(Ending):
             self.run_at_once = None
 
     async def _work_on(self, task: AnyTask) -> None:
-        queue, slots, ready = self.queue, self.slots, self.ready
+        queue, slots, ready, gone = self.queue, self.slots, self.ready, self.gone
         take = queue.popleft
         while queue and (slots.taken < slots.limit or slots.holds(queue[EVENT_PART])):
             delivery = (take(), take(), take(), take(), take(), take(), take())
+            if gone and (known_by := (id(delivery[0]), id(delivery[1]))) in gone:
+                gone.discard(known_by)
+                continue
             if self.waiting_for_room:
                 self.tell_room()
             if delivery[0].is_limited and not self._admits(delivery):

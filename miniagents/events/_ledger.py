@@ -71,6 +71,8 @@ class Ledger:
         """Whether nobody else ever writes it."""
         self.queue: deque[Any] = deque()
         """What waits: the `DELIVERY_PARTS` parts of each delivery, one after another."""
+        self.gone: set[tuple[int, int]] = set()
+        """What is in the queue and is over, as its flow was closed: each the identities of subscription and event."""
         self.state = FRESH
         self.refusal: Callable[[], BaseException] | None = None
         """Gives the reason why nothing is delivered any more, when that is so."""

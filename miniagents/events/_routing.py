@@ -69,7 +69,7 @@ class Routing(Ledger):
 
     def pending(self) -> int:
         """How many deliveries wait for their turn."""
-        return len(self.queue) // DELIVERY_PARTS + self.held
+        return len(self.queue) // DELIVERY_PARTS - len(self.gone) + self.held
 
     def emit(self, event: Event) -> Flow:
         """Begin a flow; see `EventBus.emit`."""

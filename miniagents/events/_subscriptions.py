@@ -27,6 +27,7 @@ else None; `since` is when it began to wait; `variables` are the context variabl
 DELIVERY_PARTS: Final = 7
 EVENT_PART: Final = 1
 """Where the event is among them."""
+FLOW_PART: Final = 2
 SINCE_PART: Final = 5
 
 
@@ -221,6 +222,36 @@ class Subscription:
         """Give what is kept, in the order in which it came."""
         return sorted((*self._line, *(kept for lane in self._lanes.values() for kept in lane)), key=_since)
 
+    def drop_flow(self, flow: Any, spared: Event | None, most: int) -> list[Delivery]:
+        """Forget, and give, what is kept of `flow`, `spared` aside; there are at most so many."""
+        dropped: list[Delivery] = []
+        # The line last, as what is behind one of a key takes its place there.
+        for lane in (*self._lanes.values(), self._line):
+            found: list[int] = []
+            for index, delivery in enumerate(lane):
+                if len(dropped) + len(found) >= most:
+                    break
+                if delivery[FLOW_PART] is flow and delivery[EVENT_PART] is not spared:
+                    found.append(index)
+            # From behind, so that the others stay where they are.
+            for index in reversed(found):
+                dropped.append(lane[index])
+                self._drop_from(lane, index)
+        return sorted(dropped, key=_since)
+
+    def _drop_from(self, lane: deque[Delivery], index: int) -> None:
+        event: Event = lane[index][EVENT_PART]
+        self.held -= 1
+        if self.key is not None:
+            key = self._keys.pop(id(event))
+            if lane is self._line:
+                # It stands there for its key: the next of that takes its place.
+                if behind := self._lanes[key]:
+                    lane[index] = behind.popleft()
+                    return
+                del self._lanes[key]
+        del lane[index]
+
     def drop(self, is_dropped: Callable[[Delivery], bool]) -> list[Delivery]:
         """Forget, and give, what is kept and fits."""
         waiting = self.waiting()
@@ -348,4 +379,4 @@ def _is_same(one: Any, other: Any) -> bool:
     return inspect.ismethod(one) and one == other
 
 
-__all__ = ["DELIVERY_PARTS", "EVENT_PART", "SINCE_PART", "Delivery", "JoinRule", "Routes", "Subscription"]
+__all__ = ["DELIVERY_PARTS", "EVENT_PART", "FLOW_PART", "SINCE_PART", "Delivery", "JoinRule", "Routes", "Subscription"]
