@@ -299,10 +299,13 @@ class Routes:
         Of handlers of one name each but the first has a number: `W`, `W #2`.
         """
         known = self._numbers.setdefault(subscription.name, {})
-        number, _ = entry = known.setdefault(
-            _key(subscription), [max((n for n, _ in known.values()), default=0) + 1, 0]
-        )
+        entry = known.get(_key(subscription))
+        if entry is None:
+            # One more than the last that was given: there may be many.
+            last = known[next(reversed(known))][0] if known else 0
+            entry = known[_key(subscription)] = [last + 1, 0]
         entry[1] += 1
+        number = entry[0]
         if number > 1:
             subscription.name = f"{subscription.name} #{number}"
         self.subscriptions.append(subscription)
