@@ -28,6 +28,8 @@ class AgentHandler:
         self._receive: Any = agent.receive_event if receive is None else receive
         collected = getattr(agent, "collected", None)
         self._collected = collected if isinstance(collected, Collector) else None
+        if self._collected is not None:
+            self._collected.begin(self)
         # Of those sets that belong to no flow, by correlation id; each with the flow that its first event was part of.
         self._open_sets: dict[str | None, tuple[CollectedRound, Flow]] = {}
 
@@ -123,7 +125,7 @@ class AgentHandler:
     def drop_waiters(self, error: BaseException) -> None:
         """Tell those who wait for complete sets that nothing will come."""
         if self._collected is not None:
-            self._collected.drop_waiters(error)
+            self._collected.drop_waiters(self, error)
 
 
 __all__ = ["AgentHandler"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from miniagents.events._options import seconds
 from miniagents.events._registration import is_class_of_events
 from miniagents.events._slots import find_run, outside_of_handler
 from miniagents.events._subscriptions import JoinRule, Subscription
-from miniagents.events.errors import RegistrationError
+from miniagents.events.errors import BusStoppedError, RegistrationError
 from miniagents.events.event import Event
 from miniagents.promising._wording import shown
 
@@ -34,6 +35,8 @@ class Collector:
         self._groups: dict[CorrelationId, Group] = {}
         self._results: OrderedDict[CorrelationId, list[Event]] = OrderedDict()
         self._waiters: dict[CorrelationId, list[asyncio.Future[list[Event]]]] = {}
+        self._sources: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._ended_with: BaseException | None = None
 
     @contextmanager
     def set_with(self, event: Event) -> Generator[list[Event] | None]:
@@ -97,9 +100,18 @@ class Collector:
         for waiter in waiters:
             _settle(waiter, error)
 
-    def drop_waiters(self, error: BaseException) -> None:
-        """Tell all who wait that nothing will come."""
+    def begin(self, source: object) -> None:
+        """Take note that `source` hands events to this, until `drop_waiters`, or until it is freed."""
         with self._lock:
+            self._sources.add(source)
+            self._ended_with = None
+
+    def drop_waiters(self, source: object, error: BaseException) -> None:
+        """Tell all who wait, and from now on those who will, that nothing comes from `source` any more."""
+        with self._lock:
+            self._sources.discard(source)
+            if not self._sources:
+                self._ended_with = error
             waiting, self._waiters = self._waiters, {}
         for waiters in waiting.values():
             for waiter in waiters:
@@ -119,6 +131,11 @@ class Collector:
             result = self._results.get(correlation_id)
             if result is not None:
                 return list(result)
+            if self._ended_with is not None:
+                raise BusStoppedError(
+                    f"Nothing more comes of the correlation id {shown(correlation_id)}: the dispatcher was stopped. "
+                    "Wait before it is, or give the agent to another dispatcher."
+                ) from self._ended_with
             waiter: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
             self._waiters.setdefault(correlation_id, []).append(waiter)
         limit = asyncio.timeout(timeout_s)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from miniagents import InteractionContext, MiniAgents, miniagent
 from miniagents.errors import DeadlockError
 from miniagents.events import (
+    AsyncAggregatorAgent,
     AsyncDispatcher,
     BaseAggregatingAgent,
     BaseAsyncLLMAgent,
@@ -20,6 +21,7 @@ from miniagents.events import (
     JoinIncompleteError,
     LLMBroker,
     RegistrationError,
+    Router,
     SharedWorkingMemory,
 )
 from miniagents.ext.llms import Script, ScriptedAgent, register_provider, tool_call
@@ -294,3 +296,27 @@ async def test_cancelling_a_blocking_agent_ends_the_model_call_that_its_thread_w
 async def test_an_aggregator_is_waited_for_as_long_as_a_number_says(timeout: Any) -> None:
     with pytest.raises(RegistrationError, match="`timeout` of `wait_for_events` is a number of seconds, zero or more"):
         await Aggregator([Text, Summary]).wait_for_events("an id", timeout)
+
+
+async def test_nobody_waits_for_a_set_of_a_dispatcher_that_was_stopped() -> None:
+    class Both(AsyncAggregatorAgent):
+        async def process_events(self, events: list[Event]) -> list[Event]:
+            return []
+
+    both = Both([Text, Number])
+    router = Router({Text: [both], Number: [both]})
+    async with AsyncDispatcher(router) as dispatcher:
+        dispatcher.dispatch(Text(correlation_id="whole"))
+        dispatcher.dispatch(Number(correlation_id="whole"))
+        dispatcher.dispatch(Text(correlation_id="half"))
+        await dispatcher.wait_for_empty_queue()
+
+    with pytest.raises(BusStoppedError, match="'half': the dispatcher was stopped"):
+        await both.wait_for_events("half")
+    assert len(await both.wait_for_events("whole")) == 2
+    async with AsyncDispatcher(router) as dispatcher:
+        waiting = asyncio.create_task(both.wait_for_events("again"))
+        await task_switches()
+        dispatcher.dispatch(Text(correlation_id="again"))
+        dispatcher.dispatch(Number(correlation_id="again"))
+        assert len(await waiting) == 2
