@@ -100,6 +100,10 @@ class SequenceReader(AsyncIterator[MessagePromise]):
             self._loop, self.reading_task = loop_and_task()
             self._root.add_reader(self)
 
+    def is_inside(self, buffer: Buffer[Any]) -> bool:
+        """Whether it is reading that sequence, or one that is nested in it."""
+        return self._buffer is buffer or any(frame[0] is buffer for frame in self._parents)
+
     def __aiter__(self) -> "SequenceReader":
         return self
 

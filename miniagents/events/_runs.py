@@ -220,10 +220,7 @@ class HandlerRun(SlotHolder):
 
     def _reply_in_order(self, messages: object) -> None:
         if messages is self.flow:
-            raise DeadlockError(
-                f"`{self.subscription.name}` replies with its own flow, which is not complete before the handler has "
-                "ended. Reply with the events or messages that are meant, or with a flow that it has begun itself."
-            )
+            raise self._own_flow_error()
         parts: list[Any] = list(cast("list[Any]", messages)) if isinstance(messages, list | tuple) else []
         if any(isinstance(part, Flow) for part in parts):
             # One by one, as a flow is not looked into where it is one of several.
@@ -245,6 +242,12 @@ class HandlerRun(SlotHolder):
         relay = Relay(self, sequence, target)
         self._wait_for(relay)
         relay.launch()
+
+    def _own_flow_error(self) -> DeadlockError:
+        return DeadlockError(
+            f"`{self.subscription.name}` replies with its own flow, which is complete when the handler has ended. "
+            "Reply with the events or messages that are meant, or with a flow that it has begun itself."
+        )
 
     def _wait_for(self, followed: Relay | MessagePromise) -> None:
         if self.followed is None:
@@ -285,6 +288,9 @@ class HandlerRun(SlotHolder):
         position = -1
         async for piece in reader:
             position += 1
+            if not is_routed and self.flow.is_read_by(reader):
+                # It came out of a list or of a generator; it would be sent on again and again.
+                raise self._own_flow_error()
             if isinstance(piece, Failure):
                 error = error or piece.receive()
                 continue

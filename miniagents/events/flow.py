@@ -240,6 +240,10 @@ class Flow(MessageSequencePromise):
 
     # -- for the package -----------------------------------------------------------------------------------------
 
+    def is_read_by(self, reader: SequenceReader) -> bool:
+        """Whether a reader is inside of it at this moment (for this package)."""
+        return self._made is not None and reader.is_inside(self._made)
+
     def add(self, part: Any, into: SequenceBuffer | None = None) -> None:
         """Add a message, a promise, or a nested sequence (for this package)."""
         if self.is_ended:

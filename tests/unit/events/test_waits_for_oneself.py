@@ -1,6 +1,7 @@
 """A handler that waits for what stands in line behind itself is told so, and the bus goes on."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -157,7 +158,7 @@ async def test_a_handler_waits_for_others_of_its_kind_as_long_as_these_go_on(min
     assert bus.dead_letters == ()
 
 
-@pytest.mark.parametrize("way", ["reply", "among others", "return"])
+@pytest.mark.parametrize("way", ["reply", "among others", "return", "in a list in a list", "out of a generator"])
 async def test_a_handler_cannot_reply_with_its_own_flow(way: str, mini_agents: MiniAgents) -> None:
     async with EventBus() as bus:
 
@@ -165,6 +166,16 @@ async def test_a_handler_cannot_reply_with_its_own_flow(way: str, mini_agents: M
         async def own(ctx: Any, event: Text) -> Any:
             if way == "return":
                 return ctx.flow
+
+            async def generated() -> AsyncIterator[Any]:
+                yield ctx.flow
+
+            if way == "out of a generator":
+                ctx.reply(generated())
+                return None
+            if way == "in a list in a list":
+                ctx.reply(["one", ["two", [ctx.flow]]])
+                return None
             ctx.reply([Analysis(), ctx.flow] if way == "among others" else ctx.flow)
             return None
 
