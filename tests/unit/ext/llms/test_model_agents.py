@@ -188,7 +188,8 @@ async def test_an_agent_of_ones_own_gets_a_prefix():
         answer = await model_agent("parrot:polly", cries=2).inquire("hi").as_single_promise()
 
     assert str(answer) == "polly says hi. polly says hi. "
-    assert known_prefixes()[-1] == "parrot"
+    # Others of ones own may be there, too, and all of them stand behind those that are built in.
+    assert known_prefixes().index("parrot") > known_prefixes().index("openai")
 
 
 async def test_a_function_may_make_the_agents():
