@@ -259,11 +259,16 @@ class _Host:
         self._wanted_end = self._loop.create_future()
         # Not by a block: whatever is called for another thread is to find it.
         context = _HostContext().activate()
+        # Loaded when a dispatcher is made, and not with the package.
+        from miniagents.ext.llms._tools.threads import threads_here
+
         try:
-            await self._dispatcher.start()
-            self._is_ready.set()
-            drain, timeout_s = await self._wanted_end
-            await self._dispatcher.stop(drain, timeout_s)
+            # For agents that have something to do yet when the program ends.
+            with threads_here().one_kept():
+                await self._dispatcher.start()
+                self._is_ready.set()
+                drain, timeout_s = await self._wanted_end
+                await self._dispatcher.stop(drain, timeout_s)
         finally:
             await context.afinalize()
 

@@ -10,8 +10,9 @@ import contextvars
 import functools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from miniagents.miniagents import MiniAgents
@@ -38,6 +39,7 @@ class ToolThreads(Executor):
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._count = self._idle = 0
+        self._keeps_one = False
 
     # As in the base class; there it is a method of any object.
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -52,11 +54,44 @@ class ToolThreads(Executor):
             is_wanted = self._count < self._most
             self._count += is_wanted
         if is_wanted:
-            threading.Thread(target=self._work, name="miniagents tool", daemon=True).start()
+            self._start_another(future)
         return future
 
-    def _work(self) -> None:
-        while (taken := self._next()) is not None:
+    def _start_another(self, future: Future[Any]) -> None:
+        try:
+            self._start(is_kept=False)
+        except RuntimeError:
+            # The system has no more, or Python makes none any more, as the program is ending.
+            with self._changed:
+                self._count -= 1
+                if self._count:
+                    # One of these does it.
+                    return
+                self._waiting = deque(entry for entry in self._waiting if entry[0] is not future)
+            raise
+
+    @contextmanager
+    def one_kept(self) -> Generator[None]:
+        """Have one thread at hand until this block is left, for what is to be done when none can be made any more.
+
+        With Python 3.12 and newer that is so as soon as the main thread has come to its end.
+        """
+        with self._changed:
+            self._count += 1
+            self._keeps_one = True
+        self._start(is_kept=True)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._keeps_one = False
+                self._changed.notify_all()
+
+    def _start(self, *, is_kept: bool) -> None:
+        threading.Thread(target=self._work, args=(is_kept,), name="miniagents tool", daemon=True).start()
+
+    def _work(self, is_kept: bool) -> None:  # noqa: FBT001 - of a thread
+        while (taken := self._next(is_kept=is_kept)) is not None:
             future, function = taken
             if future.set_running_or_notify_cancel():
                 try:
@@ -70,22 +105,29 @@ class ToolThreads(Executor):
             # Nothing of a call is kept alive by a thread that waits for the next one.
             del taken, future, function
 
-    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+    def _next(self, *, is_kept: bool) -> tuple[Future[Any], Callable[[], Any]] | None:
         """Give what is to be done next; None: the thread is to end."""
         with self._changed:
             while not self._waiting:
                 self._idle += 1
-                is_woken = self._changed.wait(self._longest_idle_s)
+                is_woken = self._changed.wait(None if is_kept else self._longest_idle_s)
                 self._idle -= 1
-                if not is_woken and not self._waiting:
+                is_of_use = self._keeps_one if is_kept else is_woken
+                if not is_of_use and not self._waiting:
                     self._count -= 1
                     return None
             return self._waiting.popleft()
 
 
+def threads_here() -> ToolThreads:
+    """Give the threads for tools of the current context."""
+    threads: ToolThreads = vars(MiniAgents.get_current()).setdefault(_KEY_IN_CONTEXT, ToolThreads())
+    return threads
+
+
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Give what `function` returns in one of the context's threads for tools, with the variables of the caller."""
-    threads: ToolThreads = vars(MiniAgents.get_current()).setdefault(_KEY_IN_CONTEXT, ToolThreads())
+    threads = threads_here()
     variables = contextvars.copy_context()
     call = functools.partial(variables.run, function, *args, **kwargs)
     # Not by the future itself: a loop must see who works in threads, as the one with a virtual clock does.

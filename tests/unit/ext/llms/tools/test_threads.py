@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from miniagents import MiniAgents
 from miniagents.ext.llms import OpenAIAgent
 from miniagents.ext.llms._tools.threads import ToolThreads
@@ -51,6 +53,42 @@ def test_a_thread_ends_when_it_has_nothing_to_do_and_the_next_call_gets_another(
 
     assert not first.is_alive()
     assert threads.submit(threading.current_thread).result(10) is not first
+
+
+def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from Python 3.12 on when the main thread has come to its end."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+
+def test_a_thread_that_is_kept_works_when_no_other_can_be_made_and_ends_with_its_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = ToolThreads(longest_idle_s=0)
+    with threads.one_kept():
+        no_more_threads(monkeypatch)
+        kept = threads.submit(threading.current_thread).result(10)
+        others = [threads.submit(threading.current_thread) for _ in range(3)]
+        assert [other.result(10) for other in others] == [kept] * 3
+
+    kept.join(10)
+    assert not kept.is_alive()
+
+
+def test_where_there_is_no_thread_at_all_nothing_is_done_later_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = ToolThreads()
+    done: list[str] = []
+
+    with monkeypatch.context() as patch:
+        no_more_threads(patch)
+        with pytest.raises(RuntimeError, match="can't create"):
+            threads.submit(done.append, "refused")
+    threads.submit(done.append, "taken").result(10)
+
+    assert done == ["taken"]
 
 
 def test_what_is_more_than_the_threads_waits_and_can_be_given_up_meanwhile() -> None:
