@@ -9,6 +9,7 @@ import os
 import pkgutil
 import re
 import resource
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -101,11 +102,13 @@ def test_importing_it_takes_little_more_time_than_asyncio_and_pydantic(tmp_path:
     ours: list[float] = []
     theirs: list[float] = []
     ratio = math.inf
-    # The shortest of several, interleaved: what else the machine does only ever adds. Busy machines need more of them.
+    # Taken in turns, as many times as a busy machine needs: the shortest of each, as what else the machine does adds to
+    # both, or the median of how each pair compares, as it slows both parts of a pair down alike.
     while len(ours) < 5 or (ratio > 1.35 and len(ours) < 40):
         theirs.append(seconds_of(WHAT_IT_MAY_COST))
         ours.append(seconds_of("import miniagents"))
-        ratio = min(ours) / min(theirs)
+        pairs = [one / other for one, other in zip(ours, theirs, strict=True)]
+        ratio = min(min(ours) / min(theirs), statistics.median(pairs))
 
     assert ratio <= 1.35, f"`import miniagents` takes {ratio:.2f} times as long as `{WHAT_IT_MAY_COST}`"
 
