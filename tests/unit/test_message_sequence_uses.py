@@ -6,35 +6,15 @@ from typing import Any
 
 import pytest
 
-from miniagents import Message, MessagePromise, MessageSequence, MessageSequencePromise, MiniAgents
+from miniagents import Message, MessageSequence, MessageSequencePromise, MiniAgents
 from miniagents.errors import AppenderClosedError, AppenderNotOpenError
+from tests.unit.sequences import async_iterable, pieces_of
 
 turn_into_sequence = MessageSequence.turn_into_sequence_promise
 
 
 async def texts(messages: Any) -> list[str]:
     return [str(message) for message in await turn_into_sequence(messages)]
-
-
-async def pieces_of(sequence: Any) -> list[Any]:
-    """All that a reader gets, errors included, until the end."""
-    pieces: list[Any] = []
-    reader = aiter(sequence)
-    while True:
-        try:
-            piece = await anext(reader)
-        except StopAsyncIteration:
-            return pieces
-        except Exception as error:
-            pieces.append(error)
-        else:
-            pieces.append(str(await piece) if isinstance(piece, MessagePromise) else piece)
-
-
-async def async_iterable(*items: Any) -> AsyncIterator[Any]:
-    for item in items:
-        await asyncio.sleep(0)
-        yield item
 
 
 # -- one message of all --------------------------------------------------------------------------------------------------
